@@ -1,0 +1,1 @@
+"""Models, versions, aliases and blobs; knows no gRPC and no machine learning."""

@@ -1,0 +1,1 @@
+"""From a folder, an upload or the Hub to a registered model."""

@@ -1,0 +1,1 @@
+"""From texts to vectors: tokenizers, student engines, the pool of loaded models."""

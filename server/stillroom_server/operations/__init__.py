@@ -1,0 +1,1 @@
+"""Durable long-running operations: store, lease, runner, supervisor."""

@@ -1,0 +1,1 @@
+"""Protobuf in, protobuf out: servicers that validate, call the domain and translate."""

@@ -1,0 +1,1 @@
+"""Who may connect, who may ask, and which paths may be read."""
