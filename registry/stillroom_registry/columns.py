@@ -1,0 +1,38 @@
+"""Column types that mean the same on every database."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds since 1970 in UTC.
+
+    An integer orders and compares the same everywhere; SQLite has no date type of its own.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(
+        self,
+        value: datetime | None,
+        dialect: sa.Dialect,  # noqa: ARG002
+    ) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone")
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(
+        self,
+        value: Any | None,
+        dialect: sa.Dialect,  # noqa: ARG002
+    ) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=int(value))
