@@ -1,0 +1,1 @@
+"""Stillroom: a client for the server that distills, keeps and serves small embedding models."""
