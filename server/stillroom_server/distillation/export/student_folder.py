@@ -1,0 +1,140 @@
+"""A static student's folder, as model2vec and sentence-transformers read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+from stillroom_registry.errors import InvalidArgument
+from tokenizers import Tokenizer
+
+from stillroom_server.distillation.export.card import write_card
+from stillroom_server.distillation.export.manifest import write_json, write_manifest
+from stillroom_server.distillation.export.quantize import quantize
+from stillroom_server.distillation.export.reference import load_tokenizer, unknown_id
+
+_MODULES = "sentence_transformers.models"
+
+
+def write_student(
+    folder: Path,
+    *,
+    table: NDArray[np.float32],
+    tokenizer_json: str,
+    element_type: str,
+    normalize: bool,
+    max_tokens: int | None,
+    config_extra: Mapping[str, Any],
+    card: Mapping[str, Any],
+    lineage: Mapping[str, Any],
+    options: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes config.json, tokenizer.json, model.safetensors, modules.json, README.md and
+    stillroom.json.
+
+    ``table`` is (vocabulary, d) float32, a row for every id of the tokenizer; the row of the
+    unknown token is stored as zeros, whatever it was: model2vec drops that token,
+    sentence-transformers averages its row, and zeros are the only value on which they agree. The
+    same arguments give the same bytes. ``max_tokens`` None means never cut. ``card`` is as
+    ``card.write_card`` takes it.
+
+    A limit of None is the only one on which all readers agree: sentence-transformers never cuts,
+    and model2vec first cuts at ``max_tokens`` x (median token length) characters, which long words
+    reach before they reach ``max_tokens`` tokens.
+
+    Raises InvalidArgument for a table that does not fit the tokenizer or the element type, DataLoss
+    for a tokenizer that does not load.
+    """
+    if max_tokens is not None and max_tokens < 1:
+        raise InvalidArgument(f"max_tokens is {max_tokens}, not positive", field="max_tokens")
+    tokenizer = _stripped(tokenizer_json)
+    _check_ids(tokenizer, table)
+    unk_id = unknown_id(tokenizer)
+    if unk_id is not None:
+        table = table.copy()
+        table[unk_id] = 0.0
+    stored, scales = quantize(table, element_type)
+    tensors: dict[str, NDArray[Any]] = {"embeddings": stored}
+    if scales is not None:
+        tensors["weights"] = scales
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+    write_json(
+        folder / "config.json",
+        config(table.shape[1], element_type, normalize, max_tokens, config_extra),
+    )
+    write_json(folder / "modules.json", modules(normalize))
+    facts = {
+        "Dimensions": table.shape[1],
+        "Vocabulary": len(table),
+        "Stored as": element_type,
+        "Normalized": "yes" if normalize else "no",
+        "Longest text": "unlimited" if max_tokens is None else f"{max_tokens} tokens",
+        "Size of the weights": f"{(folder / 'model.safetensors').stat().st_size / 1e6:.1f} MB",
+    }
+    write_card(folder, card, facts=facts)
+    write_manifest(folder, kind="student", lineage=lineage, options=options, metrics=metrics)
+
+
+def config(
+    dimensions: int,
+    element_type: str,
+    normalize: bool,
+    max_tokens: int | None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """config.json as model2vec 0.10 writes it; ``extra`` adds keys, and cannot contradict the
+    rest."""
+    return {
+        "model_type": "model2vec",
+        "architectures": ["StaticModel"],
+        "seq_length": 1_000_000,  # what model2vec writes for "no limit but max_length"
+        **(extra or {}),
+        "hidden_dim": int(dimensions),
+        "normalize": normalize,
+        "max_length": max_tokens,
+        "embedding_dtype": element_type,
+    }
+
+
+def modules(normalize: bool) -> list[dict[str, Any]]:
+    """modules.json: what sentence-transformers builds from this folder."""
+    parts = [{"idx": 0, "name": "0", "path": ".", "type": f"{_MODULES}.StaticEmbedding"}]
+    if normalize:
+        parts.append(
+            {"idx": 1, "name": "1", "path": "1_Normalize", "type": f"{_MODULES}.Normalize"}
+        )
+    return parts
+
+
+def _stripped(tokenizer_json: str) -> Tokenizer:
+    """Without special tokens around a text, cutting or padding: all three would leak into readers
+    that take the file as it is."""
+    load_tokenizer(tokenizer_json)  # a clear error before the parts are taken away
+    parts = json.loads(tokenizer_json)
+    parts["post_processor"] = None
+    return load_tokenizer(json.dumps(parts, ensure_ascii=False))
+
+
+def _check_ids(tokenizer: Tokenizer, table: NDArray[np.float32]) -> None:
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    ids = set(vocabulary.values())
+    if table.ndim != 2 or 0 in table.shape:
+        raise InvalidArgument(
+            f"the table has shape {table.shape}, not (vocabulary, dimensions)",
+            reason="TABLE_INVALID",
+        )
+    if len(vocabulary) != len(table) or ids != set(range(len(table))):
+        raise InvalidArgument(
+            f"the table has {len(table)} rows, the tokenizer {len(vocabulary)} tokens up to id "
+            f"{max(ids, default=-1)}: every id from 0 needs exactly one row",
+            reason="TABLE_INVALID",
+        )
