@@ -1,7 +1,7 @@
 """Which SQLite this process uses, and how its connections are set up for durability.
 
-SQLite before 3.51.3 can corrupt a database in WAL mode (the WAL-reset bug), so WAL is used only with
-a newer library: pysqlite3 bundles one; where it has no wheel the interpreter's own library is
+SQLite before 3.51.3 can corrupt a database in WAL mode (the WAL-reset bug), so WAL is used only
+with a newer library: pysqlite3 bundles one; where it has no wheel the interpreter's own library is
 taken, with a rollback journal and ``synchronous=EXTRA`` when it is older. Either way a commit that
 returned survives kill -9 and a power cut.
 

@@ -1,0 +1,129 @@
+"""A version as a folder, for libraries that want one.
+
+Files are symbolic links to the read-only blobs. In a folder with an ``.onnx`` file they are hard
+links (or copies, across filesystems): ONNX runtimes refuse external data whose real path lies
+elsewhere. A folder is built in scratch and renamed when it is whole, so any number of processes may
+want it at once; one that was damaged (a blob missing, a file cut short) is built again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from stillroom_registry.blobs import BlobReader
+from stillroom_registry.durable import disk_full_is_exhaustion
+from stillroom_registry.errors import DataLoss, Unavailable
+from stillroom_registry.safe_files import check_path
+from stillroom_registry.scratch import Scratch
+from stillroom_registry.values import File, ModelVersion
+
+_ATTEMPTS = 10
+_NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class Folders:
+    def __init__(self, root: Path, blobs: BlobReader, scratch: Scratch) -> None:
+        self._root = root
+        self._blobs = blobs
+        self._scratch = scratch
+
+    def folder(self, version: ModelVersion) -> Path:
+        """The folder; equal contents share one. Raises DataLoss (BLOB_MISSING, BLOB_DAMAGED)."""
+        target = self._root / version.digest.removeprefix("sha256:")
+        for _ in range(_ATTEMPTS):
+            if _is_whole(target, version.files):
+                return target
+            self._set_aside(target)
+            built = self._build(version.files)
+            try:
+                with disk_full_is_exhaustion():
+                    built.rename(target)
+            except OSError as error:
+                # Another process was first; see whether what it made is whole.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                shutil.rmtree(built)
+        raise Unavailable(
+            f"The folder of {version.name} keeps changing under us; try again.",
+            reason="FOLDER_BUSY",
+            retry_after=1.0,
+        )
+
+    def delete(self, name: str) -> None:
+        """Remove one folder by the name that ``names`` gave."""
+        self._set_aside(self._root / name)
+
+    def names(self) -> list[str]:
+        """The folders that are there; whatever else lies in the cache is not ours."""
+        return [path.name for path in self._root.iterdir() if _NAME.fullmatch(path.name)]
+
+    def _set_aside(self, target: Path) -> None:
+        """Take the folder away in one step, then remove it: nobody sees half of it."""
+        aside = self._scratch.new()
+        try:
+            target.rename(aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside)
+
+    def _build(self, files: Sequence[File]) -> Path:
+        built = self._scratch.new()
+        hard = {PurePosixPath(file.path).parent for file in files if file.path.endswith(".onnx")}
+        try:
+            with disk_full_is_exhaustion():
+                for file in files:
+                    check_path(file.path)
+                    blob = self._blobs.path(file.digest)
+                    _check_size(blob, file)
+                    path = built / file.path
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    if PurePosixPath(file.path).parent in hard:
+                        _hard_link(blob, path)
+                    else:
+                        # Relative, from the place it will have: a moved data directory still works.
+                        depth = len(PurePosixPath(file.path).parts)
+                        up = os.path.relpath(blob, self._root)
+                        path.symlink_to(Path(*[".."] * depth) / up)
+        except BaseException:
+            shutil.rmtree(built, ignore_errors=True)
+            raise
+        return built
+
+
+def _hard_link(blob: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(blob)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(blob, path)
+
+
+def _check_size(blob: Path, file: File) -> None:
+    try:
+        found = blob.stat().st_size
+    except FileNotFoundError:
+        raise DataLoss(
+            f"The bytes of {file.path} are gone; publish or pull the model again.",
+            reason="BLOB_MISSING",
+            metadata={"path": file.path, "digest": file.digest},
+        ) from None
+    if found != file.size:
+        raise DataLoss(
+            f"The bytes of {file.path} are damaged ({found} bytes instead of {file.size}); publish "
+            "or pull the model again.",
+            reason="BLOB_DAMAGED",
+            metadata={"path": file.path, "digest": file.digest},
+        )
+
+
+def _is_whole(target: Path, files: Sequence[File]) -> bool:
+    try:
+        return all((target / file.path).stat().st_size == file.size for file in files)
+    except OSError:
+        return False

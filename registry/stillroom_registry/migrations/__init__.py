@@ -1,0 +1,1 @@
+"""Schema revisions of the registry's tables, run by ``Database.migrate``."""

@@ -1,0 +1,172 @@
+"""Reading models and versions, each answer from one state of the database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from stillroom_registry import schema
+from stillroom_registry.database import Database
+from stillroom_registry.errors import NotFound
+from stillroom_registry.names import DEFAULT_ALIAS, ModelRef, check_model_name
+from stillroom_registry.pages import make_token, page_limit, read_token
+from stillroom_registry.rows import etag, latest_version, live_model, live_version
+from stillroom_registry.values import File, Model, ModelKind, ModelVersion, Page
+
+Row = sa.Row[Any]
+
+
+class Reader:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get_model(self, name: str) -> Model:
+        check_model_name(name)
+        with self._database.snapshot() as connection:
+            return _models(connection, [live_model(connection, name)])[0]
+
+    def list_models(self, page_size: int, page_token: str, kind: ModelKind | None) -> Page[Model]:
+        """By name."""
+        limit = page_limit(page_size)
+        listing = f"models {kind or ''}"
+        after = read_token(listing, page_token, str)
+        table = schema.models
+        query = sa.select(table).where(table.c.delete_time.is_(None))
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
+        if after is not None:
+            query = query.where(table.c.name > after)
+        with self._database.snapshot() as connection:
+            rows = connection.execute(query.order_by(table.c.name).limit(limit + 1)).all()
+            models = _models(connection, rows[:limit])
+        return Page(
+            tuple(models), make_token(listing, models[-1].name) if len(rows) > limit else ""
+        )
+
+    def list_versions(self, model: str, page_size: int, page_token: str) -> Page[ModelVersion]:
+        """Newest first."""
+        check_model_name(model)
+        limit = page_limit(page_size)
+        listing = f"versions {model}"
+        before = read_token(listing, page_token, int)
+        table = schema.versions
+        with self._database.snapshot() as connection:
+            row = live_model(connection, model)
+            query = sa.select(table).where(
+                table.c.model_id == row.id, table.c.delete_time.is_(None)
+            )
+            if before is not None:
+                query = query.where(table.c.version < before)
+            rows = connection.execute(query.order_by(table.c.version.desc()).limit(limit + 1)).all()
+            versions = _versions(connection, model, rows[:limit])
+        return Page(
+            tuple(versions), make_token(listing, versions[-1].version) if len(rows) > limit else ""
+        )
+
+    def load(self, ref: ModelRef) -> ModelVersion:
+        """The version that ``ref`` means now.
+
+        A bare name is its alias ``default`` if set, else its highest version. Raises NotFound:
+        MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, NO_VERSIONS.
+        """
+        with self._database.snapshot() as connection:
+            model = live_model(connection, ref.model)
+            number = ref.version
+            if number is None:
+                number = _alias_target(connection, model, ref.alias)
+            row = live_version(connection, model, number, field="model")
+            return _versions(connection, ref.model, [row])[0]
+
+
+def _alias_target(connection: sa.Connection, model: Row, alias: str | None) -> int:
+    table = schema.aliases
+    target = connection.execute(
+        sa.select(table.c.version).where(
+            table.c.model_id == model.id, table.c.alias == (alias or DEFAULT_ALIAS)
+        )
+    ).scalar_one_or_none()
+    if target is not None:
+        return int(target)
+    if alias is not None:
+        raise NotFound(
+            f"The model {model.name} has no alias {alias}.",
+            reason="ALIAS_NOT_FOUND",
+            field="model",
+            metadata={"model": model.name, "alias": alias},
+        )
+    latest = latest_version(connection, model.id)
+    if latest is None:
+        raise NotFound(
+            f"The model {model.name} has no version left; publish one.",
+            reason="NO_VERSIONS",
+            field="model",
+            metadata={"model": model.name},
+        )
+    return latest
+
+
+def _models(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
+    ids = [row.id for row in rows]
+    table = schema.aliases
+    aliases: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    for alias in connection.execute(
+        sa.select(table).where(table.c.model_id.in_(ids)).order_by(table.c.alias)
+    ):
+        aliases[alias.model_id][alias.alias] = alias.version
+    versions = schema.versions
+    latest: dict[int, int] = dict(
+        connection.execute(
+            sa.select(versions.c.model_id, sa.func.max(versions.c.version))
+            .where(versions.c.model_id.in_(ids), versions.c.delete_time.is_(None))
+            .group_by(versions.c.model_id)
+        )
+        .tuples()
+        .all()
+    )
+    return [
+        Model(
+            name=row.name,
+            kind=ModelKind(row.kind),
+            description=row.description,
+            labels=row.labels,
+            create_time=row.create_time,
+            update_time=row.update_time,
+            latest_version=latest.get(row.id),
+            aliases=aliases.get(row.id, {}),
+            etag=etag(row),
+        )
+        for row in rows
+    ]
+
+
+def _versions(connection: sa.Connection, model: str, rows: Sequence[Row]) -> list[ModelVersion]:
+    ids = [row.id for row in rows]
+    table = schema.version_files
+    files: defaultdict[int, list[File]] = defaultdict(list)
+    for file in connection.execute(
+        sa.select(table).where(table.c.version_id.in_(ids)).order_by(table.c.path)
+    ):
+        files[file.version_id].append(File(file.path, file.digest, file.size))
+    lineage = schema.version_parents
+    parents: defaultdict[int, list[str]] = defaultdict(list)
+    for parent in connection.execute(
+        sa.select(lineage).where(lineage.c.version_id.in_(ids)).order_by(lineage.c.position)
+    ):
+        parents[parent.version_id].append(parent.parent)
+    return [
+        ModelVersion(
+            model=model,
+            version=row.version,
+            kind=ModelKind(row.kind),
+            files=tuple(files[row.id]),
+            metadata=row.metadata,
+            parents=tuple(parents[row.id]),
+            create_time=row.create_time,
+            size=row.size,
+            digest=row.digest,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,229 @@
+"""The registry: models, their immutable versions, aliases, and the bytes behind them.
+
+A façade: each method is the one-line entrance to the module that does the work. Every write is one
+transaction and is on disk when the method returns; every read sees one state of the database.
+Methods block for a disk access or two and may be called from any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+from stillroom_registry.aliases import Aliases
+from stillroom_registry.blobs import BlobStore, LocalBlobStore
+from stillroom_registry.database import Database
+from stillroom_registry.datadir import DATABASE_FILE, create_layout
+from stillroom_registry.deletion import Deleter
+from stillroom_registry.errors import DataLoss, NotFound
+from stillroom_registry.folders import Folders
+from stillroom_registry.garbage import Collector
+from stillroom_registry.names import ModelRef, check_model_name, shown
+from stillroom_registry.publishing import InTransaction, Publication, Publisher
+from stillroom_registry.reading import Reader
+from stillroom_registry.resolving import Resolver
+from stillroom_registry.scratch import Scratch
+from stillroom_registry.values import (
+    JSON,
+    Alias,
+    AliasEvent,
+    Clock,
+    File,
+    GarbageReport,
+    Model,
+    ModelKind,
+    ModelVersion,
+    Page,
+    check_kind,
+    system_clock,
+)
+
+__all__ = [
+    "Alias",
+    "AliasEvent",
+    "File",
+    "GarbageReport",
+    "Model",
+    "ModelKind",
+    "ModelVersion",
+    "Page",
+    "Registry",
+]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Registry:
+    """Use ``Registry.open``. Several processes may have one data directory open."""
+
+    def __init__(
+        self, data_dir: Path, database: Database, clock: Clock, *, owns_database: bool
+    ) -> None:
+        self.database = database
+        self._owns_database = owns_database
+        self._scratch = Scratch(data_dir / "tmp")
+        self.blobs: BlobStore = LocalBlobStore(data_dir / "blobs", self._scratch)
+        folders = Folders(data_dir / "cache", self.blobs, self._scratch)
+        reader = Reader(database)
+        self._folders = folders
+        self._reader = reader
+        self._publisher = Publisher(database, self.blobs, clock)
+        self._aliases = Aliases(database, clock)
+        self._deleter = Deleter(database, clock)
+        self._collector = Collector(database, self.blobs, folders, data_dir / "tmp")
+        self._resolver = Resolver(reader.load, database.data_version)
+
+    @classmethod
+    def open(
+        cls, data_dir: Path, *, clock: Clock = system_clock, database: Database | None = None
+    ) -> Registry:
+        """Open or create the registry in ``data_dir``, bringing its tables up to date.
+
+        It takes no lock on the directory: see ``datadir.DataDirectory`` for the server's. A
+        ``database`` that was given stays the caller's to close.
+        """
+        create_layout(data_dir)
+        opened = database or Database.open(data_dir / DATABASE_FILE)
+        opened.migrate("registry", _MIGRATIONS)
+        return cls(data_dir, opened, clock, owns_database=database is None)
+
+    def close(self) -> None:
+        self._scratch.close()
+        if self._owns_database:
+            self.database.close()
+
+    def publish(
+        self,
+        model: str,
+        kind: ModelKind,
+        folder: Path,
+        *,
+        metadata: Mapping[str, JSON] | None = None,
+        parents: Sequence[str] = (),
+        description: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        in_transaction: InTransaction | None = None,
+    ) -> ModelVersion:
+        """Publish every regular file of ``folder`` as the model's next version.
+
+        Creates the model when it is new; ``description`` and ``labels`` replace its own unless
+        None. ``in_transaction`` runs in the publishing transaction; what it raises undoes all.
+        Raises InvalidArgument (a bad field, UNSAFE_FILE, NO_FILES), FailedPrecondition
+        (KIND_MISMATCH), NotFound (PARENT_NOT_FOUND), ResourceExhausted (DISK_FULL).
+        """
+        publication = Publication(
+            model, check_kind(kind), metadata or {}, tuple(parents), description, labels
+        )
+        return self._publisher.publish(publication, folder, in_transaction)
+
+    def get_model(self, name: str) -> Model:
+        """NotFound (MODEL_NOT_FOUND) when there is none."""
+        return self._reader.get_model(name)
+
+    def list_models(
+        self, page_size: int = 0, page_token: str = "", kind: ModelKind | None = None
+    ) -> Page[Model]:
+        """Models by name. 0 is 50 a page, more than 1,000 counts as 1,000."""
+        return self._reader.list_models(page_size, page_token, kind)
+
+    def list_versions(
+        self, model: str, page_size: int = 0, page_token: str = ""
+    ) -> Page[ModelVersion]:
+        """A model's versions, newest first; pages as in ``list_models``."""
+        return self._reader.list_versions(model, page_size, page_token)
+
+    def get_version(self, model: str, version: int) -> ModelVersion:
+        """NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND)."""
+        return self._reader.load(ModelRef(check_model_name(model), version))
+
+    def resolve(self, ref: str | ModelRef) -> ModelVersion:
+        """The version that a name means now: microseconds when nothing changed since the last call.
+
+        A bare name is its alias ``default`` if set, else its highest version. Raises
+        InvalidArgument (BAD_MODEL_NAME), NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND,
+        ALIAS_NOT_FOUND, NO_VERSIONS).
+        """
+        return self._resolver.resolve(ref)
+
+    def set_alias(
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        *,
+        who: str | None = None,
+        expected_version: int | None = None,
+    ) -> Alias:
+        """Point the alias to a version. It must now point to ``expected_version``, unless None.
+
+        0 expects that it does not exist. Raises NotFound, Aborted (ALIAS_MOVED).
+        """
+        return self._aliases.set(model, alias, version, who=who, expected=expected_version)
+
+    def delete_alias(self, model: str, alias: str, *, who: str | None = None) -> None:
+        """NotFound (MODEL_NOT_FOUND, ALIAS_NOT_FOUND)."""
+        self._aliases.delete(model, alias, who=who)
+
+    def list_aliases(self, model: str) -> tuple[Alias, ...]:
+        """All of a model's aliases, by name."""
+        return self._aliases.list(model)
+
+    def list_alias_events(
+        self, model: str, alias: str | None = None, page_size: int = 0, page_token: str = ""
+    ) -> Page[AliasEvent]:
+        """The moves of one alias or all, newest first."""
+        return self._aliases.events(model, alias, page_size, page_token)
+
+    def delete_version(
+        self, model: str, version: int, *, force: bool = False, who: str | None = None
+    ) -> None:
+        """FailedPrecondition (ALIAS_POINTS_HERE) while an alias points there, unless forced.
+
+        The number is not given out again. The bytes go with the next collection.
+        """
+        self._deleter.delete_version(model, version, force=force, who=who)
+
+    def delete_model(
+        self,
+        model: str,
+        *,
+        force: bool = False,
+        who: str | None = None,
+        etag: str | None = None,
+    ) -> None:
+        """Delete a model with its versions; refused as ``delete_version`` is.
+
+        The name can be published to again, as any kind; its version numbers go on from where they
+        were. Raises Aborted (ETAG_MISMATCH) when ``etag`` is given and is not the current one.
+        """
+        self._deleter.delete_model(model, force=force, who=who, expected_etag=etag)
+
+    def folder(self, version: ModelVersion) -> Path:
+        """A read-only folder with the version's files, made on the first call."""
+        return self._folders.folder(version)
+
+    def open_file(self, version: ModelVersion, path: str) -> BinaryIO:
+        """One file's bytes. NotFound (FILE_NOT_FOUND); DataLoss (BLOB_MISSING)."""
+        for file in version.files:
+            if file.path == path:
+                break
+        else:
+            raise NotFound(
+                f"{version.name} has no file {shown(path)}.",
+                reason="FILE_NOT_FOUND",
+                field="path",
+            )
+        try:
+            return self.blobs.open(file.digest)
+        except NotFound as error:
+            raise DataLoss(
+                f"The bytes of {path} in {version.name} are gone; publish or pull it again.",
+                reason="BLOB_MISSING",
+                metadata={"path": path, "digest": file.digest},
+            ) from error
+
+    def collect_garbage(self, *, grace: timedelta, now: datetime) -> GarbageReport:
+        """Remove blobs older than ``grace`` that nothing refers to, and abandoned scratch."""
+        return self._collector.collect(grace=grace, now=now)

@@ -1,0 +1,103 @@
+"""The registry's tables. ``migrations`` creates them; a test holds the two together.
+
+Deleting leaves a tombstone (``delete_time``): a model's row keeps the next version number, so that
+no version name ever means two things, and a version's row keeps its lineage. Only live versions
+have rows in ``version_files``, so that table alone says which blobs are referenced.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from stillroom_registry.columns import UtcDateTime
+
+metadata = sa.MetaData()
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(128), nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("next_version", sa.BigInteger, nullable=False),
+    # Counts the changes of this row and of what hangs on it; the etag is made of it.
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Column("update_time", UtcDateTime, nullable=False),
+    sa.Column("delete_time", UtcDateTime),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("model_id", sa.ForeignKey("models.id"), nullable=False),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Column("delete_time", UtcDateTime),
+    sa.UniqueConstraint("model_id", "version", name="one_row_a_version"),
+)
+
+version_files = sa.Table(
+    "version_files",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("path", sa.String(1024), primary_key=True),
+    sa.Column("digest", sa.String(71), nullable=False, index=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+
+version_parents = sa.Table(
+    "version_parents",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("parent", sa.String(256), nullable=False, index=True),
+)
+
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("model_id", sa.Integer, primary_key=True),
+    sa.Column("alias", sa.String(63), primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("update_time", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["model_id", "version"],
+        ["versions.model_id", "versions.version"],
+        name="alias_of_a_version",
+    ),
+)
+
+alias_events = sa.Table(
+    "alias_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("model_id", sa.ForeignKey("models.id"), nullable=False, index=True),
+    sa.Column("alias", sa.String(63), nullable=False),
+    # NULL: the alias was new; and for to_version: it was removed.
+    sa.Column("from_version", sa.BigInteger),
+    sa.Column("to_version", sa.BigInteger),
+    sa.Column("who", sa.Text),
+    sa.Column("time", UtcDateTime, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("expire_time", UtcDateTime, nullable=False),
+)
+
+lease_blobs = sa.Table(
+    "lease_blobs",
+    metadata,
+    sa.Column("lease_id", sa.ForeignKey("leases.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("digest", sa.String(71), primary_key=True),
+)
