@@ -1,0 +1,1 @@
+"""Ids to vectors: the two student engines, and the comparison that decides between them."""

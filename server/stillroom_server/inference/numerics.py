@@ -1,0 +1,30 @@
+"""Arithmetic on blocks of vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_ROWS_AT_ONCE = 512  # a block of 256 dimensions is then still in the second-level cache
+
+
+def normalize(vectors: npt.NDArray[np.float32]) -> bool:
+    """Divide each row of (n, d) by its Euclidean norm, in place; say whether none was zero.
+
+    Zeros stay zeros.
+    """
+    if len(vectors) == 1:  # a third of the cost of the general way
+        row = vectors[0]
+        square = float(row.dot(row))
+        if square:
+            np.multiply(row, square**-0.5, out=row)
+        return square != 0
+    complete = True
+    for start in range(0, len(vectors), _ROWS_AT_ONCE):
+        part = vectors[start : start + _ROWS_AT_ONCE]
+        squares = np.vecdot(part, part)
+        if not squares.all():
+            complete = False
+            squares[squares == 0] = 1
+        part *= (1 / np.sqrt(squares))[:, None]
+    return complete

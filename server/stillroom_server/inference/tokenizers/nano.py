@@ -1,0 +1,45 @@
+"""nanotoken: WordPiece in Rust, flat ids out, some 40 times as fast as the reference on one core.
+
+It is young and has one author, so it serves only what ``equality`` found it to do alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from stillroom_server.inference.native import load_extension
+from stillroom_server.inference.tokenizers.base import Ids, Offsets, Unsupported
+
+_BYTES_PER_JSON_BYTE = 10
+
+
+class NanoTokenizer:
+    """Encodes on the calling thread and releases the interpreter lock meanwhile."""
+
+    name = "nanotoken"
+
+    def __init__(self, tokenizer_json: str) -> None:
+        try:
+            module: Any = load_extension("nanotoken.nanotoken_rs")
+        except ImportError as failure:
+            raise Unsupported(f"nanotoken is not installed: {failure}") from failure
+        try:
+            self._backend = module.WordPieceTokenizer.from_json(tokenizer_json)
+        except ValueError as failure:
+            raise Unsupported(f"nanotoken cannot load it: {failure}") from failure
+        self.nbytes = _BYTES_PER_JSON_BYTE * len(tokenizer_json)
+
+    def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
+        if len(texts) == 1:
+            ids = self._backend.encode(texts[0], False)  # half the cost of a batch of one
+            offsets = np.array((0, len(ids)), np.int64)
+        else:
+            # Not parallel: requests already run beside each other, and its pool's wake-ups cost
+            # more than they save below some thousand texts.
+            ids, offsets = self._backend.encode_batch(
+                texts, add_special_tokens=False, parallel=False
+            )
+        return ids.view(np.int32), offsets
