@@ -139,14 +139,6 @@ class Claim:
         return self.operation.id
 
 
-@dataclass(frozen=True)
-class OperationPage:
-    """One page of a list; an empty ``next_page_token`` means that it was the last."""
-
-    items: tuple[Operation, ...]
-    next_page_token: str = ""
-
-
 class LeaseLost(errors.Aborted):
     """This attempt no longer owns its operation: nothing it does counts any more."""
 

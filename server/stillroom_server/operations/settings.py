@@ -17,41 +17,33 @@ def spare_cores() -> int:
 
 
 class OperationsSettings(BaseModel):
-    """How operations are executed. Times are in seconds."""
+    """How operations are executed. Times are in seconds.
+
+    - ``lease_seconds``: a runner that has been silent for so long loses its claims.
+    - ``heartbeat_seconds``: how often a claim is extended.
+    - ``tick_seconds``: how often, at most, progress is written and cancellation looked for.
+    - ``stop_grace_seconds``: what an executor has to unwind in when its runner stops.
+    - ``cancel_grace_seconds``: the same when it is cancelled; after that its process is ended.
+    - ``idle_seconds``: a runner without work exits after this.
+    - ``max_lost_attempts``: an operation fails when its runner has died this often.
+    - ``concurrency``: operations that one runner executes at once.
+    - ``nice``: how far the priority of runners is lowered.
+    - ``threads``: of a runner's numeric libraries; by default the cores less one.
+    - ``restart_seconds``, ``max_restart_seconds``: the pause before a dead runner is replaced; it
+      doubles from the first to the second while runners die young.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lease_seconds: float = Field(
-        15.0, gt=0, description="How long a silent runner keeps its claim."
-    )
-    heartbeat_seconds: float = Field(3.0, gt=0, description="How often a claim is extended.")
-    tick_seconds: float = Field(
-        0.2, gt=0, description="How often progress is written and cancellation looked for, at most."
-    )
-    stop_grace_seconds: float = Field(
-        1.0, ge=0, description="What an executor has to unwind in when the runner stops."
-    )
-    cancel_grace_seconds: float = Field(
-        1.25,
-        ge=0,
-        description="What an executor has to unwind in when cancelled; then its process is ended.",
-    )
-    idle_seconds: float = Field(60.0, ge=0, description="A runner without work exits after this.")
-    max_lost_attempts: int = Field(
-        3, ge=1, description="An operation fails when its runner has died this often."
-    )
-    concurrency: int = Field(
-        1, ge=1, le=64, description="Operations that one runner executes at once."
-    )
-    nice: int = Field(10, ge=0, le=19, description="How far the runner's priority is lowered.")
-    threads: int = Field(
-        default_factory=spare_cores,
-        ge=1,
-        description="Threads of a runner's numeric libraries; default: the cores less one.",
-    )
-    restart_seconds: float = Field(
-        0.5,
-        gt=0,
-        description="Pause before a dead runner is replaced; doubles while it dies at once.",
-    )
-    max_restart_seconds: float = Field(30.0, gt=0, description="The longest such pause.")
+    lease_seconds: float = Field(default=15.0, gt=0)
+    heartbeat_seconds: float = Field(default=3.0, gt=0)
+    tick_seconds: float = Field(default=0.2, gt=0)
+    stop_grace_seconds: float = Field(default=1.0, ge=0)
+    cancel_grace_seconds: float = Field(default=1.25, ge=0)
+    idle_seconds: float = Field(default=60.0, ge=0)
+    max_lost_attempts: int = Field(default=3, ge=1)
+    concurrency: int = Field(default=1, ge=1, le=64)
+    nice: int = Field(default=10, ge=0, le=19)
+    threads: int = Field(default_factory=spare_cores, ge=1)
+    restart_seconds: float = Field(default=0.5, gt=0)
+    max_restart_seconds: float = Field(default=30.0, gt=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
@@ -10,15 +11,18 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
+from stillroom_registry.pages import make_token, page_limit, read_token
+from stillroom_registry.values import Page
 
-from stillroom_server.operations import migrations, paging, rows, worker
+from stillroom_server.operations import migrations, rows, worker
 from stillroom_server.operations.leases import MAX_LOST_ATTEMPTS, OperationLeases
 from stillroom_server.operations.lost import cancelled_text
-from stillroom_server.operations.model import Json, Operation, OperationPage, OperationState
+from stillroom_server.operations.model import Json, Operation, OperationState
 from stillroom_server.operations.schema import operation_requests, operations
 
 REQUEST_ID_LIFETIME = timedelta(hours=24)
 _MAX_REQUEST_ID = 256  # characters
+_MAX_SEQUENCE = 2**63 - 1  # what the database takes; a forged page token may hold more
 
 
 def random_id() -> str:
@@ -130,16 +134,17 @@ class OperationStore(OperationLeases):
         page_token: str = "",
         state: OperationState | None = None,
         kind: str | None = None,
-    ) -> OperationPage:
+    ) -> Page[Operation]:
         """Newest first. Page size 0 is 50, at most 1000.
 
         Raises InvalidArgument (field page_size or page_token).
         """
-        size = paging.checked_page_size(page_size)
+        size = page_limit(page_size)
+        listing = json.dumps(["operations", state, kind])
         query = sa.select(operations).order_by(operations.c.sequence.desc()).limit(size + 1)
-        if page_token:
-            last_sequence = paging.decode_page_token(page_token, state, kind)
-            query = query.where(operations.c.sequence < last_sequence)
+        last_sequence = read_token(listing, page_token, int)
+        if last_sequence is not None:
+            query = query.where(operations.c.sequence < min(last_sequence, _MAX_SEQUENCE))
         if state is not None:
             query = query.where(operations.c.state == state)
         if kind is not None:
@@ -147,10 +152,8 @@ class OperationStore(OperationLeases):
         with self._database.read() as connection:
             found = connection.execute(query).all()
         page = found[:size]
-        token = ""
-        if len(found) > size:
-            token = paging.encode_page_token(page[-1].sequence, state, kind)
-        return OperationPage(tuple(rows.operation_from_row(row) for row in page), token)
+        token = make_token(listing, page[-1].sequence) if len(found) > size else ""
+        return Page(tuple(rows.operation_from_row(row) for row in page), token)
 
     def count_by_kind_and_state(self) -> dict[tuple[str, OperationState], int]:
         """How many operations there are of each kind and state; for metrics."""
