@@ -18,7 +18,6 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stillroom_registry.database_errors import translated
-from stillroom_registry.errors import Internal
 from stillroom_registry.migrate import migrate
 from stillroom_registry.sqlite import BUSY_TIMEOUT_SECONDS, Driver, choose_driver, set_journal_mode
 
@@ -39,7 +38,7 @@ class Database:
             set_journal_mode(driver, self._watcher)
         self._watcher_lock = threading.Lock()
         self._write_lock = threading.Lock()
-        self._writing_thread: int | None = None
+        self._writing: tuple[int, sa.Connection] | None = None
         self._engine = _make_engine(path, driver)
 
     @classmethod
@@ -68,24 +67,24 @@ class Database:
         """One transaction, begun IMMEDIATE: on disk after a normal exit, else rolled back.
 
         Raises Unavailable (reason DATABASE_BUSY) when another process holds the write lock for
-        ``BUSY_TIMEOUT_SECONDS``, ResourceExhausted (DISK_FULL) when the disk is full. Do not nest
-        it and do not wait for anything slow inside: every other writer waits too.
+        ``BUSY_TIMEOUT_SECONDS``, ResourceExhausted (DISK_FULL) when the disk is full. Do not wait
+        for anything slow inside: every other writer waits too. A write inside a write of the same
+        thread joins it: the outermost commits, and what it raises undoes all.
         """
-        if self._writing_thread == threading.get_ident():
-            raise Internal("A write inside a write would wait for itself.", reason="NESTED_WRITE")
-        with self._write_lock:
-            self._writing_thread = threading.get_ident()
+        if self._writing is not None and self._writing[0] == threading.get_ident():
+            yield self._writing[1]
+            return
+        with (
+            self._write_lock,
+            translated(),
+            self._engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection,
+            connection.begin(),
+        ):
+            self._writing = (threading.get_ident(), connection)
             try:
-                with (
-                    translated(),
-                    self._engine.connect().execution_options(
-                        **{_BEGIN: "BEGIN IMMEDIATE"}
-                    ) as connection,
-                    connection.begin(),
-                ):
-                    yield connection
+                yield connection
             finally:
-                self._writing_thread = None
+                self._writing = None
 
     def data_version(self) -> int:
         """A number that differs after any commit, of this process or another; a few microseconds.

@@ -101,3 +101,13 @@ lease_blobs = sa.Table(
     sa.Column("lease_id", sa.ForeignKey("leases.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("digest", sa.String(71), primary_key=True),
 )
+
+# Answers to requests with a request_id, for 24 hours; see requests.py.
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("request_id", sa.String(256), primary_key=True),
+    sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+    sa.Column("answer", sa.LargeBinary, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False, index=True),
+)

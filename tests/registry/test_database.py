@@ -76,12 +76,25 @@ def test_a_failed_write_leaves_nothing(database: Database) -> None:
     assert count(database) == 1
 
 
-def test_a_write_inside_a_write_is_refused_and_harms_nothing(database: Database) -> None:
-    with pytest.raises(Internal), database.write(), database.write():
-        pass
-    with database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+def test_a_write_inside_a_write_joins_it(database: Database) -> None:
+    with database.write() as outer:
+        with database.write() as inner:
+            inner.exec_driver_sql("INSERT INTO t VALUES (1)")
+        assert inner is outer
+        assert count(database) == 0
     assert count(database) == 1
+
+
+def test_what_the_outer_write_raises_undoes_the_inner_one(database: Database) -> None:
+    def interrupted() -> None:
+        with database.write():
+            with database.write() as inner:
+                inner.exec_driver_sql("INSERT INTO t VALUES (1)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert count(database) == 0
 
 
 def test_data_version_sees_own_and_foreign_commits(database: Database) -> None:

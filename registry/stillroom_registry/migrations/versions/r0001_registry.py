@@ -86,3 +86,10 @@ def upgrade() -> None:
         ),
         sa.Column("digest", sa.String(71), primary_key=True),
     )
+    op.create_table(
+        "requests",
+        sa.Column("request_id", sa.String(256), primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("answer", sa.LargeBinary, nullable=False),
+        sa.Column("create_time", sa.BigInteger, nullable=False, index=True),
+    )
