@@ -1,0 +1,88 @@
+"""What a server does now and then: notice models that came or went, drop what has expired."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from stillroom_registry.errors import StillroomError
+from stillroom_registry.names import ModelRef
+from stillroom_registry.values import ModelKind
+
+from stillroom_server.parts import Parts
+from stillroom_server.rpc.health import Health
+
+_LOOK_SECONDS = 0.5
+_EXPIRE_SECONDS = 600.0
+_PAGE = 1000
+_log = logging.getLogger(__name__)
+
+
+class Housekeeper:
+    """Two loops in the event loop; a failing round is logged and tried again."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        health: Health,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._parts = parts
+        self._health = health
+        self._sleep = sleep
+        self._seen: int | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Looks once, then goes on in the background."""
+        await self.look()
+        await self.expire()
+        self._tasks = [
+            asyncio.create_task(self._repeat(self.look, _LOOK_SECONDS), name="models"),
+            asyncio.create_task(self._repeat(self.expire, _EXPIRE_SECONDS), name="expiry"),
+        ]
+
+    async def stop(self) -> None:
+        """Ends both loops."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def look(self) -> None:
+        """When the database has changed: health and series for the models that are there now."""
+        version = self._parts.registry.database.data_version()
+        if version == self._seen:
+            return
+        names = await asyncio.to_thread(self._models)
+        self._parts.embed_metrics.declare(
+            name for name, kind in names.items() if kind is not ModelKind.CLASSIFIER
+        )
+        self._parts.pool.prune()
+        failed = {ModelRef.parse(failure.name).model for failure in self._parts.pool.failures()}
+        await self._health.models({name: name not in failed for name in names})
+        self._seen = version
+
+    async def expire(self) -> None:
+        """Discards uploads that nobody used in time."""
+        await asyncio.to_thread(self._parts.uploads.expire)
+
+    def _models(self) -> dict[str, ModelKind]:
+        found: dict[str, ModelKind] = {}
+        token = ""
+        while True:
+            page = self._parts.registry.list_models(_PAGE, token)
+            found |= {model.name: model.kind for model in page.items}
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def _repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while True:
+            await self._sleep(seconds)
+            try:
+                await work()
+            except (StillroomError, OSError) as error:
+                _log.warning("housekeeping failed and will be tried again: %s", error)

@@ -1,0 +1,55 @@
+"""``/metrics`` over HTTP."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from stillroom_registry.errors import FailedPrecondition
+
+from stillroom_server.security import bind
+from stillroom_server.settings import Settings
+
+
+class MetricsEndpoint:
+    """A thread that answers scrapes; ``address`` is empty when it is turned off."""
+
+    def __init__(self, server: WSGIServer | None, thread: threading.Thread | None, address: str):
+        self._server = server
+        self._thread = thread
+        self.address = address
+
+    @classmethod
+    def start(cls, settings: Settings, registry: CollectorRegistry) -> MetricsEndpoint:
+        """Serves ``registry``. Raises FailedPrecondition when the port is in use, or the bind is
+        beyond loopback without ``allow_insecure`` (scrapes have neither TLS nor tokens here)."""
+        if not settings.metrics_address:
+            return cls(None, None, "")
+        address = bind.parse_address(settings.metrics_address, field="metrics_address")
+        if not (address.is_loopback or settings.allow_insecure):
+            raise FailedPrecondition(
+                f"Other machines could read the metrics on {address}, which have neither TLS nor"
+                " tokens: listen on 127.0.0.1 and let a sidecar or proxy pass them on, or pass"
+                " --allow-insecure",
+                reason="INSECURE_BIND",
+                field="metrics_address",
+            )
+        try:
+            server, thread = start_http_server(address.port, address.host, registry)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"cannot serve metrics on {settings.metrics_address}: {error.strerror};"
+                " name another with --metrics-address, or turn it off with --metrics-address ''",
+                reason="METRICS_ADDRESS_IN_USE",
+                field="metrics_address",
+            ) from None
+        return cls(server, thread, replace(address, port=server.server_port).target)
+
+    def stop(self) -> None:
+        """Stops answering."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()

@@ -1,0 +1,156 @@
+"""What Prometheus sees. The domain counts nothing: these objects wrap it or are asked at a scrape.
+
+Every series exists before its first event, and a label's value always comes from a resolved name or
+a fixed list, never from a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import grpc
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+LATENCY_BUCKETS = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+)  # fmt: skip
+PHASES = ("tokenize", "infer", "serialize")
+
+
+class RequestMetrics:
+    """RPCs by method and code, and how long they took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "stillroom_requests", "Finished RPCs", ["method", "code"], registry=registry
+        )
+        self._seconds = Histogram(
+            "stillroom_request_duration_seconds",
+            "From the arrival of an RPC to its end; for streams, their whole life",
+            ["method"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def declare(self, method: str) -> None:
+        """Makes the series of ``method`` (``/package.Service/Rpc``), all at zero."""
+        self._histograms[method] = self._seconds.labels(method)
+        for code in grpc.StatusCode:
+            self._counters[method, code.name] = self._requests.labels(method, code.name)
+
+    def finished(self, method: str, code: str, seconds: float) -> None:
+        """One RPC ended with the gRPC code named ``code`` after ``seconds``."""
+        self._counters[method, code].inc()
+        self._histograms[method].observe(seconds)
+
+
+@dataclass(frozen=True)
+class _ModelSeries:
+    texts: Counter
+    tokens: Counter
+    truncated: Counter
+    warned: Counter
+
+
+class EmbedMetrics:
+    """Texts and tokens by model, time by phase."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"stillroom_embed_{name}", text, ["model"], registry=registry)
+
+        self._texts = counter("texts", "Texts embedded")
+        self._tokens = counter("tokens", "Tokens embedded, after truncation")
+        self._truncated = counter("truncated_texts", "Texts cut to the limit")
+        self._warned = counter("warned_texts", "Texts that are empty or all unknown")
+        self._items = Counter(
+            "stillroom_stream_items",
+            "Items of embedding streams, by the code of their answer",
+            ["code"],
+            registry=registry,
+        )
+        phases = Histogram(
+            "stillroom_embed_phase_duration_seconds",
+            "Time of one request or stream item by phase",
+            ["phase"],
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._phases = {phase: phases.labels(phase) for phase in PHASES}
+        self._codes = {code.name: self._items.labels(code.name) for code in grpc.StatusCode}
+        self._models: dict[str, _ModelSeries] = {}
+
+    def declare(self, models: Iterable[str]) -> None:
+        """Makes the series of new models, and drops those of models that are no more."""
+        names = set(models)
+        for name in names - self._models.keys():
+            self._models[name] = _ModelSeries(
+                self._texts.labels(name),
+                self._tokens.labels(name),
+                self._truncated.labels(name),
+                self._warned.labels(name),
+            )
+        for name in self._models.keys() - names:
+            for metric in (self._texts, self._tokens, self._truncated, self._warned):
+                metric.remove(name)
+            del self._models[name]
+
+    def embedded(self, model: str, *, texts: int, tokens: int, truncated: int, warned: int) -> None:
+        """One list of texts was embedded by ``model``, a resolved model name."""
+        series = self._models.get(model)
+        if series is None:
+            self.declare({*self._models, model})
+            series = self._models[model]
+        series.texts.inc(texts)
+        series.tokens.inc(tokens)
+        if truncated:
+            series.truncated.inc(truncated)
+        if warned:
+            series.warned.inc(warned)
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """``phase`` (one of PHASES) of one request took ``seconds``."""
+        self._phases[phase].observe(seconds)
+
+    def item(self, code: str) -> None:
+        """One stream item was answered with the gRPC code named ``code``."""
+        self._codes[code].inc()
+
+
+class GaugeCollector:
+    """Gauges that are computed at each scrape: ``read`` answers value by label values."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        name: str,
+        text: str,
+        labels: tuple[str, ...],
+        read: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self._name, self._text, self._labels, self._read = name, text, labels, read
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """The family without samples, so that registering reads nothing."""
+        return [GaugeMetricFamily(self._name, self._text, labels=self._labels)]
+
+    def collect(self) -> Iterable[Metric]:
+        """The family as it is now."""
+        family = GaugeMetricFamily(self._name, self._text, labels=self._labels)
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
+        return [family]
+
+
+def build_info(registry: CollectorRegistry, version: str) -> None:
+    """A constant series that names the server's version."""
+    gauge = Gauge(
+        "stillroom_build", "Always 1; labels say what runs", ["version"], registry=registry
+    )
+    gauge.labels(version).set(1)

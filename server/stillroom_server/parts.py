@@ -1,0 +1,183 @@
+"""What the front process is made of, apart from gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from stillroom_registry.errors import FailedPrecondition
+from stillroom_registry.registry import Registry
+from stillroom_registry.requests import RequestLog
+from stillroom_registry.values import ModelKind, ModelVersion
+
+from stillroom_server.inference.embedder import StudentEmbedder
+from stillroom_server.inference.models import ModelPool
+from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics
+from stillroom_server.operations.model import OperationState
+from stillroom_server.operations.settings import OperationsSettings
+from stillroom_server.operations.store import OperationStore
+from stillroom_server.operations.supervisor import RunnerSupervisor
+from stillroom_server.operations.watch import OperationWatcher
+from stillroom_server.security.paths import AllowedRoots
+from stillroom_server.settings import Settings
+from stillroom_server.uploads.store import UploadStore
+
+OPERATION_KINDS = ("distill", "import")
+
+
+def now() -> datetime:
+    """The time of day, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The domain objects of one server and the settings that they were built from."""
+
+    settings: Settings
+    start_time: datetime
+    registry: Registry
+    requests: RequestLog
+    operations: OperationStore
+    watcher: OperationWatcher
+    supervisor: RunnerSupervisor
+    uploads: UploadStore
+    roots: AllowedRoots
+    pool: ModelPool[ModelVersion]
+    request_metrics: RequestMetrics
+    embed_metrics: EmbedMetrics
+
+
+def build(
+    settings: Settings,
+    data_dir: Path,
+    registry: Registry,
+    metrics: CollectorRegistry,
+    clock: Callable[[], datetime] = now,
+) -> Parts:
+    """Everything built, nothing started. ``data_dir`` is open and ours."""
+    operations = OperationStore(registry.database, clock)
+    runner = OperationsSettings(**_threads(settings))
+    pool = ModelPool(
+        _servable(registry),
+        _loader(settings, registry, data_dir / "cache" / "verdicts"),
+        budget_bytes=settings.model_memory_bytes,
+    )
+    parts = Parts(
+        settings=settings,
+        start_time=clock(),
+        registry=registry,
+        requests=RequestLog(registry.database, clock),
+        operations=operations,
+        watcher=OperationWatcher(operations),
+        supervisor=RunnerSupervisor(operations, data_dir, runner, executor_settings(settings)),
+        uploads=UploadStore(
+            data_dir / "uploads",
+            clock=clock,
+            time_to_live=timedelta(hours=settings.upload_hours),
+            max_bytes=settings.max_upload_bytes,
+            max_total_bytes=settings.max_uploads_bytes,
+            in_use=lambda: _uploads_in_use(operations),
+        ),
+        roots=AllowedRoots(settings.allow_root),
+        pool=pool,
+        request_metrics=RequestMetrics(metrics),
+        embed_metrics=EmbedMetrics(metrics),
+    )
+    _gauges(parts, metrics)
+    return parts
+
+
+def executor_settings(settings: Settings) -> dict[str, Any]:
+    """What the executors of operations may know, as JSON; it travels to the runner by a pipe."""
+    return {
+        "allow_root": [str(root) for root in settings.allow_root],
+        "hub_allow": settings.hub_allow,
+        "hub_endpoint": settings.hub_endpoint,
+        "device": settings.device,
+    }
+
+
+def _threads(settings: Settings) -> dict[str, int]:
+    return {"threads": settings.runner_threads} if settings.runner_threads else {}
+
+
+def _servable(registry: Registry) -> Callable[[str], ModelVersion]:
+    def resolve(ref: str) -> ModelVersion:
+        version = registry.resolve(ref)
+        if version.kind is not ModelKind.STUDENT:
+            raise FailedPrecondition(
+                f"{version.name} is a {version.kind}; this server's version embeds with students",
+                reason="NOT_A_STUDENT",
+                field="model",
+                metadata={"model_version": version.name, "kind": version.kind},
+            )
+        return version
+
+    return resolve
+
+
+def _loader(
+    settings: Settings, registry: Registry, cache: Path
+) -> Callable[[ModelVersion], StudentEmbedder]:
+    cache.mkdir(parents=True, exist_ok=True)
+
+    def load(version: ModelVersion) -> StudentEmbedder:
+        return StudentEmbedder.load(
+            registry.folder(version),
+            settings.student_engine,
+            settings.tokenizer_engine,
+            cache=cache,
+            digests={file.path: file.digest for file in version.files},
+        )
+
+    return load
+
+
+def _uploads_in_use(store: OperationStore) -> set[str]:
+    """Uploads that an unfinished operation was asked to read."""
+    found = store.get_many(store.unfinished_ids()).values()
+    return {name for operation in found for name in _uploads(operation.request)}
+
+
+def _uploads(value: Any) -> Iterator[str]:
+    """Every ``upload`` in a JSON value, however deep."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key == "upload" and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _uploads(inner)
+
+
+def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
+    GaugeCollector(
+        metrics,
+        "stillroom_operations",
+        "Operations in the database by kind and state",
+        ("kind", "state"),
+        lambda: _operations_by_state(parts.operations),
+    )
+    GaugeCollector(
+        metrics,
+        "stillroom_loaded_model_bytes",
+        "Memory of each loaded model, by what serves it",
+        ("model_version", "engine", "tokenizer"),
+        lambda: {
+            (model.name, model.info.engine, model.info.tokenizer): model.info.memory_bytes
+            for model in parts.pool.loaded()
+        },
+    )
+
+
+def _operations_by_state(store: OperationStore) -> Mapping[tuple[str, ...], float]:
+    counts: dict[tuple[str, ...], float] = {
+        (kind, state.value): 0.0 for kind in OPERATION_KINDS for state in OperationState
+    }
+    for (kind, state), number in store.count_by_kind_and_state().items():
+        counts[kind, state.value] = number
+    return counts

@@ -1,0 +1,54 @@
+"""What a handler may know of the call it serves, apart from the request itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from stillroom_registry.errors import InvalidArgument
+
+M = TypeVar("M", bound=Message)
+
+
+class ServicerContext(Protocol):
+    """The part of grpc.aio.ServicerContext that this package uses."""
+
+    async def abort(self, code: Any, details: str, trailing_metadata: Any) -> Any: ...
+    def time_remaining(self) -> float | None: ...
+    def invocation_metadata(self) -> Any: ...
+    def peer(self) -> str: ...
+
+
+class Call:
+    """One RPC in flight: who asks, and until when the answer is of use."""
+
+    __slots__ = ("_context", "actor")
+
+    def __init__(self, context: ServicerContext, actor: str = "") -> None:
+        self._context = context
+        self.actor = actor
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the caller's deadline; None without one."""
+        return self._context.time_remaining()
+
+
+def parse(message_class: type[M], data: bytes, limit: int) -> M:
+    """``data`` as a message of ``message_class``.
+
+    Raises InvalidArgument when it is longer than ``limit`` bytes, and DecodeError when it is no
+    such message (the error mapping turns that into INVALID_ARGUMENT too).
+    """
+    if len(data) > limit:
+        raise InvalidArgument(
+            f"the message has {len(data):,} bytes; this server accepts {limit:,}"
+            " (GetServerInfo: max_request_bytes). Send fewer texts a message, or use the stream",
+            reason="REQUEST_TOO_LARGE",
+            metadata={"bytes": str(len(data)), "limit": str(limit)},
+        )
+    return message_class.FromString(data)
+
+
+in_thread = asyncio.to_thread
+"""Runs a function off the event loop: for whatever waits on the disk or the database."""

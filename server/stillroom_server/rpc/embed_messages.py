@@ -1,0 +1,176 @@
+"""Embed requests as domain options, results as wire bytes.
+
+Answers are built as the private wire messages, whose vectors are one field of bytes; see
+``embedding_wire.proto``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from stillroom.internal.v1 import embedding_wire_pb2 as wire
+from stillroom.v1 import common_pb2
+from stillroom.v1 import embedding_service_pb2 as pb
+from stillroom_registry.errors import InvalidArgument
+
+from stillroom_server.inference.encoding import EncodedVectors, bytes_per_vector, encode
+from stillroom_server.inference.options import DEFAULT_OPTIONS, ElementType, EmbedOptions
+from stillroom_server.inference.results import EmbedResult, TextWarning
+from stillroom_server.inference.tokenizers.huggingface import TokenizedText
+from stillroom_server.rpc import translate
+from stillroom_server.settings import Settings
+
+Request: TypeAlias = pb.EmbedRequest | pb.EmbedStreamRequest
+
+_ELEMENT_TYPES: dict[int, ElementType] = {
+    common_pb2.ELEMENT_TYPE_UNSPECIFIED: ElementType.FLOAT32,
+    common_pb2.ELEMENT_TYPE_FLOAT32: ElementType.FLOAT32,
+    common_pb2.ELEMENT_TYPE_FLOAT16: ElementType.FLOAT16,
+    common_pb2.ELEMENT_TYPE_INT8: ElementType.INT8,
+    common_pb2.ELEMENT_TYPE_BINARY: ElementType.BINARY,
+}
+_LEFT: dict[int, bool] = {
+    pb.TRUNCATION_DIRECTION_UNSPECIFIED: False,
+    pb.TRUNCATION_DIRECTION_RIGHT: False,
+    pb.TRUNCATION_DIRECTION_LEFT: True,
+}
+_WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
+    TextWarning.EMPTY: pb.TEXT_WARNING_KIND_EMPTY,
+    TextWarning.ALL_UNKNOWN: pb.TEXT_WARNING_KIND_ALL_UNKNOWN,
+}
+# Bytes of an answer besides its vectors: names, timings, framing; and per text: its token count,
+# whether it was cut, a warning.
+_FIXED_BYTES = 512
+_BYTES_PER_TEXT = 16
+
+
+def options(request: Request) -> EmbedOptions:
+    """The options of a request. Raises InvalidArgument on unknown enum values."""
+    if not request.HasField("options"):
+        return DEFAULT_OPTIONS
+    given = request.options
+    if given.element_type not in _ELEMENT_TYPES:
+        raise translate.unknown_value(given.element_type, "options.element_type")
+    if given.truncation_direction not in _LEFT:
+        raise translate.unknown_value(given.truncation_direction, "options.truncation_direction")
+    return EmbedOptions(
+        truncate=not given.HasField("truncate") or given.truncate,
+        truncate_left=_LEFT[given.truncation_direction],
+        max_tokens=given.max_tokens or None,
+        normalize=given.normalize if given.HasField("normalize") else None,
+        dimensions=given.dimensions or None,
+        prompt=given.prompt if given.HasField("prompt") else None,
+        prompt_name=given.prompt_name if given.HasField("prompt_name") else None,
+        element_type=_ELEMENT_TYPES[given.element_type],
+    )
+
+
+def answer_bytes(texts: int, dimensions: int, chosen: EmbedOptions) -> int:
+    """The most bytes that an answer to so many texts takes."""
+    row = bytes_per_vector(chosen.dimensions or dimensions, chosen.element_type)
+    return _FIXED_BYTES + texts * (row + _BYTES_PER_TEXT)
+
+
+def response(
+    request: Request,
+    model_version: str,
+    result: EmbedResult,
+    element_type: ElementType,
+    total_seconds: float,
+) -> bytes:
+    """The encoded EmbedResponse, which is an EmbedStreamResponse too."""
+    rows, dimensions = result.vectors.shape
+    embeddings = wire.WireEmbeddings(
+        model_version=model_version,
+        vectors=_vectors(rows, dimensions, element_type, encode(result.vectors, element_type)),
+        token_counts=result.tokens.tolist(),
+        timings=pb.EmbedTimings(
+            total_nanos=int(total_seconds * 1e9),
+            tokenize_nanos=int(result.timings.tokenize * 1e9),
+            infer_nanos=int(result.timings.infer * 1e9),
+        ),
+    )
+    if result.truncated.any():
+        embeddings.truncated.extend(result.truncated.tolist())
+    if result.warnings.any():
+        embeddings.warnings.extend(
+            pb.TextWarning(index=index, kind=_WARNINGS[kind]) for index, kind in result.warned()
+        )
+    return wire.WireEmbedResponse(
+        embeddings=embeddings, correlation_id=request.correlation_id
+    ).SerializeToString()
+
+
+def _vectors(
+    rows: int, dimensions: int, element_type: ElementType, encoded: EncodedVectors
+) -> wire.WireVectors:
+    vectors = wire.WireVectors(count=rows, dimensions=dimensions)
+    match element_type:
+        case ElementType.FLOAT32:
+            vectors.float32.values = encoded.data
+        case ElementType.FLOAT16:
+            vectors.float16 = encoded.data
+        case ElementType.INT8:
+            vectors.int8.values = encoded.data
+            assert encoded.scales is not None
+            vectors.int8.scales = encoded.scales.tobytes()
+        case ElementType.BINARY:
+            vectors.binary = encoded.data
+    return vectors
+
+
+def tokenized(model_version: str, found: Sequence[TokenizedText]) -> pb.TokenizeResponse:
+    """The answer of Tokenize."""
+    return pb.TokenizeResponse(
+        model_version=model_version,
+        results=[
+            pb.TokenizedText(
+                ids=text.ids,
+                tokens=text.tokens,
+                starts=text.starts,
+                ends=text.ends,
+            )
+            for text in found
+        ],
+    )
+
+
+def check(request: Request, settings: Settings) -> None:
+    """What can be refused before any text is tokenized. Raises InvalidArgument."""
+    if len(request.correlation_id.encode()) > settings.max_correlation_id_bytes:
+        raise InvalidArgument(
+            f"correlation_id is longer than {settings.max_correlation_id_bytes} bytes",
+            reason="CORRELATION_ID_TOO_LONG",
+            field="correlation_id",
+        )
+    check_texts(request.texts, request.ByteSize(), settings)
+
+
+def check_texts(texts: Sequence[str], message_bytes: int, settings: Settings) -> None:
+    """At least one text, not too many, none too long. Raises InvalidArgument."""
+    count, limit = len(texts), settings.max_texts
+    if not count:
+        raise InvalidArgument(
+            "texts is empty; send at least one text", reason="NO_TEXTS", field="texts"
+        )
+    if count > limit:
+        raise InvalidArgument(
+            f"{count:,} texts; this server takes {limit:,} a message (GetServerInfo: max_texts)."
+            " Send several messages over EmbedStream",
+            reason="TOO_MANY_TEXTS",
+            field="texts",
+            metadata={"texts": str(count), "limit": str(limit)},
+        )
+    if message_bytes <= settings.max_text_bytes:
+        return  # so no single text is longer: nearly every message ends here
+    for index, text in enumerate(texts):
+        size = len(text.encode())
+        if size > settings.max_text_bytes:
+            raise InvalidArgument(
+                f"texts[{index}] has {size:,} bytes; this server takes {settings.max_text_bytes:,}"
+                " a text (GetServerInfo: max_text_bytes)",
+                reason="TEXT_TOO_LARGE",
+                field=f"texts[{index}]",
+                metadata={"bytes": str(size), "limit": str(settings.max_text_bytes)},
+            )

@@ -1,0 +1,135 @@
+"""From a request for long work to an operation: checked first, queued then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from stillroom.v1 import common_pb2, model_service_pb2
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
+from stillroom_registry.names import check_model_name
+from stillroom_registry.registry import Registry
+from stillroom_registry.values import ModelKind
+
+from stillroom_server.operations.model import Json
+from stillroom_server.operations.store import OperationStore
+from stillroom_server.rpc import translate
+from stillroom_server.rpc.idempotency import fingerprint
+from stillroom_server.rpc.operation_messages import OperationMessages
+from stillroom_server.security.paths import AllowedRoots
+from stillroom_server.uploads.store import UploadStore
+
+_MAX_DESCRIPTION_BYTES = 4096
+_MAX_LABELS = 64
+_MAX_LABEL_KEY = 63
+_MAX_LABEL_VALUE_BYTES = 256
+
+
+class Launcher:
+    """Queues operations. Everything that can be known beforehand is refused here."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: OperationStore,
+        uploads: UploadStore,
+        roots: AllowedRoots,
+        messages: OperationMessages,
+    ) -> None:
+        self.registry = registry
+        self._store = store
+        self._uploads = uploads
+        self._roots = roots
+        self._messages = messages
+
+    def launch_import(
+        self, request: model_service_pb2.ImportModelRequest
+    ) -> operations_pb2.Operation:
+        """Queues an import. The request is an ImportModelRequest."""
+        kind = translate.kind(request.kind, "kind")
+        body = self.described(request, kind)
+        body["kind"] = kind
+        body["source"] = self.source(request.source, "source")
+        return self.queue("import", body, request)
+
+    def described(self, request: Any, kind: ModelKind | None) -> dict[str, Any]:
+        """Name, description and labels, checked; ``kind`` must be that of an existing model."""
+        check_model_name(request.name, "name")
+        if len(request.description.encode()) > _MAX_DESCRIPTION_BYTES:
+            raise InvalidArgument(
+                f"description is longer than {_MAX_DESCRIPTION_BYTES} bytes", field="description"
+            )
+        _check_labels(request.labels)
+        if kind is not None:
+            self._check_kind(request.name, kind)
+        return {
+            "name": request.name,
+            "description": request.description or None,
+            "labels": dict(request.labels) or None,
+        }
+
+    def source(self, source: common_pb2.ModelSource, field: str) -> Json:
+        """A model source, reachable as far as can be told without reading it."""
+        match source.WhichOneof("source"):
+            case "path":
+                return {"path": str(self._roots.check(source.path, field=f"{field}.path"))}
+            case "upload":
+                return {"upload": source.upload, "file": str(self._uploads.open(source.upload))}
+            case "hub":
+                _check_repo(source.hub.repo, f"{field}.hub.repo")
+                revision = source.hub.revision or None
+                return {"hub": {"repo": source.hub.repo, "revision": revision}}
+        raise InvalidArgument(
+            "one of path, upload and hub must be set", reason="SOURCE_REQUIRED", field=field
+        )
+
+    def queue(self, kind: str, body: Json, request: Any) -> operations_pb2.Operation:
+        """An operation of ``kind``, or the one that the same ``request_id`` made before."""
+        message: Message = request
+        operation = self._store.create(
+            kind,
+            body,
+            target=request.name,
+            request_id=request.request_id or None,
+            fingerprint=fingerprint(message),
+        )
+        return self._messages.message(operation)
+
+    def _check_kind(self, name: str, kind: ModelKind) -> None:
+        try:
+            existing = self.registry.get_model(name)
+        except NotFound:
+            return
+        if existing.kind is not kind:
+            raise FailedPrecondition(
+                f"models/{name} is a {existing.kind}; a {kind} needs another name",
+                reason="KIND_MISMATCH",
+                field="name",
+                metadata={"model": name, "kind": existing.kind},
+            )
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > _MAX_LABELS:
+        raise InvalidArgument(f"{len(labels)} labels; at most {_MAX_LABELS}", field="labels")
+    for key, value in labels.items():
+        plain = key.replace("_", "").replace("-", "")
+        wrong_key = not (plain.isascii() and plain.isalnum() and key == key.lower())
+        if wrong_key or len(key) > _MAX_LABEL_KEY or not key[0].isalpha():
+            raise InvalidArgument(
+                f"the label key {key[:80]!r} must match [a-z][a-z0-9_-]{{0,62}}", field="labels"
+            )
+        if len(value.encode()) > _MAX_LABEL_VALUE_BYTES:
+            raise InvalidArgument(
+                f"the label {key!r} is longer than {_MAX_LABEL_VALUE_BYTES} bytes", field="labels"
+            )
+
+
+def _check_repo(repo: str, field: str) -> None:
+    owner, slash, name = repo.partition("/")
+    if not (owner and slash and name) or "/" in name or ".." in repo or len(repo) > 200:
+        raise InvalidArgument(
+            f"{repo[:80]!r} is no repository; write owner/name", reason="BAD_REPO", field=field
+        )

@@ -1,0 +1,70 @@
+"""Operations as google.longrunning.Operation, with what each kind answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from stillroom.v1 import operation_service_pb2 as pb
+
+from stillroom_server.operations.model import Json, Operation, OperationState, Progress
+from stillroom_server.rpc import errors, translate
+
+STATES = {
+    OperationState.PENDING: pb.OPERATION_STATE_PENDING,
+    OperationState.RUNNING: pb.OPERATION_STATE_RUNNING,
+    OperationState.SUCCEEDED: pb.OPERATION_STATE_SUCCEEDED,
+    OperationState.FAILED: pb.OPERATION_STATE_FAILED,
+    OperationState.CANCELLED: pb.OPERATION_STATE_CANCELLED,
+}
+
+ResponseBuilder = Callable[[Json], Message]
+"""The response message of one kind of operation, from its stored result."""
+
+
+class OperationMessages:
+    """Turns stored operations into messages; ``responses`` has one builder a kind."""
+
+    def __init__(self, responses: Mapping[str, ResponseBuilder]) -> None:
+        self._responses = responses
+
+    def message(self, operation: Operation) -> operations_pb2.Operation:
+        """``operation`` as the protocol shows it."""
+        result = operations_pb2.Operation(name=f"operations/{operation.id}", done=operation.done)
+        result.metadata.Pack(_metadata(operation))
+        if operation.error is not None:
+            result.error.CopyFrom(errors.to_status(operation.error.to_error()))
+        elif operation.state is OperationState.SUCCEEDED:
+            result.response.Pack(self._responses[operation.kind](operation.result or {}))
+        return result
+
+
+def _metadata(operation: Operation) -> pb.OperationMetadata:
+    return pb.OperationMetadata(
+        kind=operation.kind,
+        state=STATES[operation.state],
+        progress=None if operation.progress is None else _progress(operation.progress),
+        attempt=operation.attempt,
+        target=f"models/{operation.target}" if operation.target else "",
+        create_time=translate.timestamp(operation.create_time),
+        start_time=translate.timestamp(operation.start_time),
+        update_time=translate.timestamp(operation.update_time),
+        end_time=translate.timestamp(operation.end_time),
+        cancel_requested=operation.cancel_requested,
+    )
+
+
+def _progress(value: Progress) -> pb.OperationProgress:
+    return pb.OperationProgress(
+        phase=value.phase,
+        phase_index=value.phase_index,
+        phase_count=value.phase_count,
+        done=value.done,
+        total=value.total,
+        unit=value.unit,
+        message=value.message,
+        rate=value.rate,
+        seconds_left=value.seconds_left,
+        fraction=value.fraction,
+    )

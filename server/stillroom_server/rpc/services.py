@@ -1,0 +1,79 @@
+"""Every service of the protocol, registered on a gRPC server."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+from stillroom.v1 import classification_service_pb2, cost_service_pb2
+
+from stillroom_server.parts import Parts
+from stillroom_server.rpc import distillation, embedding, models, operations, server_info, uploads
+from stillroom_server.rpc.admission import Admission
+from stillroom_server.rpc.health import Health
+from stillroom_server.rpc.idempotency import Idempotency
+from stillroom_server.rpc.launch import Launcher
+from stillroom_server.rpc.operation_messages import OperationMessages
+from stillroom_server.rpc.registration import Registrar
+from stillroom_server.security.access import Access
+
+_CLASSIFICATION: ServiceDescriptor = classification_service_pb2.DESCRIPTOR.services_by_name[
+    "ClassificationService"
+]
+_COST: ServiceDescriptor = cost_service_pb2.DESCRIPTOR.services_by_name["CostService"]
+SERVICES: tuple[ServiceDescriptor, ...] = (
+    embedding.DESCRIPTOR,
+    uploads.DESCRIPTOR,
+    distillation.DESCRIPTOR,
+    models.DESCRIPTOR,
+    operations.LONGRUNNING,
+    operations.DESCRIPTOR,
+    server_info.DESCRIPTOR,
+    _CLASSIFICATION,
+    _COST,
+)
+
+
+async def register(server: grpc.aio.Server, parts: Parts, access: Access) -> Health:
+    """Adds the handlers of every service, health and reflection to ``server``."""
+    settings = parts.settings
+    registrar = Registrar(
+        authenticate=access,
+        observer=parts.request_metrics,
+        max_request_bytes=settings.max_request_bytes,
+    )
+    servicers = _servicers(parts)
+    for descriptor in SERVICES:
+        handlers = registrar.handlers(descriptor, servicers.get(descriptor.full_name))
+        server.add_generic_rpc_handlers((handlers,))
+    names = [descriptor.full_name for descriptor in SERVICES]
+    reflection.enable_server_reflection([*names, health.SERVICE_NAME], server)
+    checked = Health(names)
+    await checked.attach(server)
+    return checked
+
+
+def _servicers(parts: Parts) -> dict[str, object]:
+    settings, registry = parts.settings, parts.registry
+    messages = OperationMessages(
+        {
+            "distill": lambda result: distillation.response(result, registry),
+            "import": lambda result: models.import_response(result, registry),
+        }
+    )
+    launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages)
+    long_running = operations.OperationServicer(parts.operations, parts.watcher, messages)
+    admission = Admission(settings.max_concurrent_requests, settings.max_concurrent_streams)
+    by_service: dict[ServiceDescriptor, object] = {
+        embedding.DESCRIPTOR: embedding.EmbeddingServicer(
+            parts.pool, settings, parts.embed_metrics, admission
+        ),
+        uploads.DESCRIPTOR: uploads.UploadServicer(parts.uploads, settings.max_request_bytes),
+        distillation.DESCRIPTOR: distillation.DistillationServicer(launcher),
+        models.DESCRIPTOR: models.ModelServicer(registry, launcher, Idempotency(parts.requests)),
+        operations.LONGRUNNING: long_running,
+        operations.DESCRIPTOR: long_running,
+        server_info.DESCRIPTOR: server_info.ServerServicer(settings, parts.start_time, parts.pool),
+    }
+    return {descriptor.full_name: servicer for descriptor, servicer in by_service.items()}

@@ -1,0 +1,30 @@
+"""Who is asking. Without a token file everybody may; with one, only who it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stillroom_server.security.tokens import TokenFile, Tokens
+from stillroom_server.settings import Settings
+
+
+class Access:
+    """Names the caller of an RPC from its metadata."""
+
+    def __init__(self, tokens: Tokens | None) -> None:
+        self._tokens = tokens
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Access:
+        """Reads the token file, if there is one to read."""
+        return cls(TokenFile.load(settings.token_file) if settings.token_file is not None else None)
+
+    def __call__(self, context: Any) -> str:
+        """The caller's name, empty without tokens. Raises Unauthenticated."""
+        if self._tokens is None:
+            return ""
+        given: str | bytes | None = None
+        for key, value in context.invocation_metadata() or ():
+            if key == "authorization":
+                given = value
+        return self._tokens.identify(given)

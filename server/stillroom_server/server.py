@@ -1,0 +1,124 @@
+"""A running server: its parts in the order they start, and in reverse the order they stop."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import grpc
+from prometheus_client import CollectorRegistry
+from stillroom_registry.database import Database
+from stillroom_registry.datadir import DATABASE_FILE, DataDirectory
+from stillroom_registry.errors import FailedPrecondition
+from stillroom_registry.registry import Registry
+
+from stillroom_server.housekeeping import Housekeeper
+from stillroom_server.observability.endpoint import MetricsEndpoint
+from stillroom_server.observability.metrics import build_info
+from stillroom_server.parts import build
+from stillroom_server.rpc import server_info
+from stillroom_server.rpc.services import register
+from stillroom_server.security import bind, tls
+from stillroom_server.security.access import Access
+from stillroom_server.settings import Settings
+
+# The transport's own limit lies above the one that the handlers check, so that a message between
+# the two is answered with details; one beyond it gets the core's bare RESOURCE_EXHAUSTED.
+_TRANSPORT_MARGIN = 4
+
+
+class Server:
+    """Made by ``start``; ``address`` and ``metrics_address`` say where it listens."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self.address = ""
+        self.metrics_address = ""
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Server:
+        """Everything started and serving, or a domain error and nothing left behind."""
+        async with AsyncExitStack() as stack:
+            server = cls(settings, stack)
+            await server._start()
+            server._stack = stack.pop_all()
+            return server
+
+    def ready_line(self) -> str:
+        """One line for people and scripts."""
+        metrics = f" metrics=http://{self.metrics_address}/metrics" if self.metrics_address else ""
+        return f"stillroom ready address={self.address}{metrics} data_dir={self._settings.data_dir}"
+
+    async def stop(self, grace: float) -> None:
+        """NOT_SERVING, then requests in flight finish within ``grace`` seconds, then the rest."""
+        await self._health.drain()
+        await self._grpc.stop(grace)
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings, stack = self._settings, self._stack
+        address = bind.parse_address(settings.address)
+        access = Access.from_settings(settings)
+        bind.require_safe(
+            address,
+            tls=settings.tls_certificate is not None,
+            tokens=settings.token_file is not None,
+            allow_insecure=settings.allow_insecure,
+        )
+        directory = stack.enter_context(DataDirectory.open(settings.data_dir))
+        database = Database.open(directory.path / DATABASE_FILE)
+        stack.callback(database.close)
+        registry = Registry.open(directory.path, database=database)
+        stack.callback(registry.close)
+        metrics = CollectorRegistry()
+        build_info(metrics, server_info.version())
+        parts = build(settings, directory.path, registry, metrics)
+        endpoint = MetricsEndpoint.start(settings, metrics)
+        stack.callback(endpoint.stop)
+        self.metrics_address = endpoint.address
+        self._grpc = grpc.aio.server(options=_options(settings))
+        self.address = _listen(self._grpc, address, settings)
+        self._health = await register(self._grpc, parts, access)
+        for ref in settings.preload:
+            await parts.pool.get(ref)
+        await self._grpc.start()
+        stack.push_async_callback(self._grpc.stop, None)
+        await parts.supervisor.start()
+        stack.push_async_callback(parts.supervisor.stop)
+        housekeeper = Housekeeper(parts, self._health)
+        await housekeeper.start()
+        stack.push_async_callback(housekeeper.stop)
+        await self._health.ready()
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", _TRANSPORT_MARGIN * settings.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        # Without this, two servers share a port in silence.
+        ("grpc.so_reuseport", 0),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def _listen(server: grpc.aio.Server, address: bind.Address, settings: Settings) -> str:
+    try:
+        if settings.tls_certificate is not None and settings.tls_key is not None:
+            credentials = tls.server_credentials(
+                settings.tls_certificate, settings.tls_key, settings.tls_client_ca
+            )
+            port = server.add_secure_port(address.target, credentials)
+        else:
+            port = server.add_insecure_port(address.target)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise FailedPrecondition(
+            f"cannot listen on {settings.address}: the port is in use or not this machine's;"
+            " name another with --address (port 0 picks a free one)",
+            reason="ADDRESS_IN_USE",
+            field="address",
+        )
+    return address.target if address.is_unix else replace(address, port=port).target
