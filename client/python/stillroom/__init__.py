@@ -1,1 +1,66 @@
-"""Stillroom: a client for the server that distills, keeps and serves small embedding models."""
+"""Stillroom: a client for the server that distills, keeps and serves small embedding models.
+
+>>> from stillroom import Client
+>>> with Client() as client:
+...     vectors = client.embed(["one text", "another"], model="mini")
+
+Names are loaded when they are first used: importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from stillroom._version import __version__
+
+if TYPE_CHECKING:
+    from stillroom import errors
+    from stillroom._flows.distillation import StaticOptions
+    from stillroom.client import AsyncClient, Client
+    from stillroom.embeddings import EmbedBatch, EmbedOptions, TextWarning
+    from stillroom.errors import StillroomError
+    from stillroom.operation import AsyncOperation, Operation
+    from stillroom.snapshots import OperationSnapshot
+
+__all__ = [
+    "AsyncClient",
+    "AsyncOperation",
+    "Client",
+    "EmbedBatch",
+    "EmbedOptions",
+    "Operation",
+    "OperationSnapshot",
+    "StaticOptions",
+    "StillroomError",
+    "TextWarning",
+    "__version__",
+    "errors",
+]
+
+_HOMES = {
+    "AsyncClient": "client",
+    "AsyncOperation": "operation",
+    "Client": "client",
+    "EmbedBatch": "embeddings",
+    "EmbedOptions": "embeddings",
+    "Operation": "operation",
+    "OperationSnapshot": "snapshots",
+    "StaticOptions": "_flows.distillation",
+    "StillroomError": "errors",
+    "TextWarning": "embeddings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("stillroom.errors")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"stillroom.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'stillroom' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

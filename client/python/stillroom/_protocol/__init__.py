@@ -1,0 +1,1 @@
+"""What the client knows of the protocol. Nothing in here does I/O."""
