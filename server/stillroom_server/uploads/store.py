@@ -54,7 +54,8 @@ class UploadStore:
 
     One process begins, deletes and expires (the server, which owns the data directory); others may
     open and hold. An upload counts against ``max_total_bytes`` with the size it announced from the
-    moment it begins, so that no stream is cut off half-way for want of room. ``in_use`` names the
+    moment it begins, so that no stream is cut off half-way for want of room; unset, five of the
+    largest fit. ``in_use`` names the
     uploads that unfinished operations will still ask for: expiry spares them.
     """
 
@@ -65,7 +66,7 @@ class UploadStore:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         time_to_live: timedelta = timedelta(hours=24),
         max_bytes: int,
-        max_total_bytes: int,
+        max_total_bytes: int | None = None,
         max_uploads: int = MAX_UPLOADS,
         commit_bytes: int = COMMIT_BYTES,
         in_use: Callable[[], Collection[str]] = frozenset,
@@ -76,7 +77,7 @@ class UploadStore:
         self._clock = clock
         self._time_to_live = time_to_live
         self._max_bytes = max_bytes
-        self._max_total_bytes = max_total_bytes
+        self._max_total_bytes = 5 * max_bytes if max_total_bytes is None else max_total_bytes
         self._max_uploads = max_uploads
         self._commit_bytes = commit_bytes
         self._in_use = in_use
@@ -174,9 +175,9 @@ class UploadStore:
                 self._sweep(self._clock())
                 if not self._has_room(header.total_bytes):
                     raise ResourceExhausted(
-                        "The server holds as many uploads as it may (max_total_upload_bytes, or "
-                        f"{self._max_uploads} files); delete some that are no longer needed, or "
-                        "wait until they expire.",
+                        f"The uploads here may have {self._max_total_bytes} bytes in all and be "
+                        f"{self._max_uploads}, and that is reached; delete some that are no longer "
+                        "needed, or wait until they expire.",
                         reason="UPLOADS_FULL",
                     )
             self._require_disk(header.total_bytes)
