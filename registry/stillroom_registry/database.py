@@ -36,6 +36,7 @@ class Database:
             # of this process as well as of others.
             self._watcher: Any = driver.connect(path)
             set_journal_mode(driver, self._watcher)
+        self._watching = self._watcher.cursor()
         self._watcher_lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._writing: tuple[int, sa.Connection] | None = None
@@ -94,7 +95,7 @@ class Database:
         """
         with self._watcher_lock:
             try:
-                (version,) = self._watcher.execute("PRAGMA data_version").fetchone()
+                (version,) = self._watching.execute("PRAGMA data_version").fetchone()
             except self.driver.module.Error:
                 with translated():
                     raise

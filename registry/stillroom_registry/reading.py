@@ -117,15 +117,12 @@ def _models(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
     ):
         aliases[alias.model_id][alias.alias] = alias.version
     versions = schema.versions
-    latest: dict[int, int] = dict(
-        connection.execute(
-            sa.select(versions.c.model_id, sa.func.max(versions.c.version))
-            .where(versions.c.model_id.in_(ids), versions.c.delete_time.is_(None))
-            .group_by(versions.c.model_id)
-        )
-        .tuples()
-        .all()
+    newest = connection.execute(
+        sa.select(versions.c.model_id, sa.func.max(versions.c.version).label("latest"))
+        .where(versions.c.model_id.in_(ids), versions.c.delete_time.is_(None))
+        .group_by(versions.c.model_id)
     )
+    latest = {row.model_id: row.latest for row in newest}
     return [
         Model(
             name=row.name,

@@ -73,7 +73,7 @@ class Registry:
         self._aliases = Aliases(database, clock)
         self._deleter = Deleter(database, clock)
         self._collector = Collector(database, self.blobs, folders, data_dir / "tmp")
-        self._resolver = Resolver(reader.load, database.data_version)
+        self._resolver = Resolver(database, reader)
 
     @classmethod
     def open(

@@ -61,4 +61,3 @@ class RequestLog:
                 field="request_id",
             )
         return bytes(row.answer)
-

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from stillroom_registry.database import Database
+from stillroom_registry.locating import locate
 from stillroom_registry.names import ModelRef
+from stillroom_registry.reading import Reader
 from stillroom_registry.values import ModelVersion
 
-MAX_ENTRIES = 4096
+MAX_ENTRIES = 1024
 
 
 class Resolver:
-    """Remembers what names mean while the database stands still.
+    """Remembers what names mean while the database stands still, and versions for as long as it has
+    room: a version never changes, only names do.
 
-    Every call asks the database for its data version (about 5 us): any commit, of another process
-    too, empties the memory. The version is read *before* what is remembered under it, so an answer
+    Every call asks the database for its data version: any commit, of another process too, empties
+    the memory of names. The data version is read *before* what is remembered under it, so an answer
     read during a commit is forgotten, not kept. Thread-safe: the pair below is replaced whole.
     """
 
-    def __init__(
-        self, load: Callable[[ModelRef], ModelVersion], data_version: Callable[[], int]
-    ) -> None:
-        self._load = load
-        self._data_version = data_version
-        self._known: tuple[int, dict[str | ModelRef, ModelVersion]] = (-1, {})
+    def __init__(self, database: Database, reader: Reader) -> None:
+        self._database = database
+        self._reader = reader
+        self._names: tuple[int, dict[str | ModelRef, ModelVersion]] = (-1, {})
+        self._versions: dict[tuple[str, int], ModelVersion] = {}
 
     def resolve(self, ref: str | ModelRef) -> ModelVersion:
-        current = self._data_version()
-        version, entries = self._known
-        if version == current:
-            found = entries.get(ref)
+        current = self._database.data_version()
+        seen, names = self._names
+        if seen == current:
+            found = names.get(ref)
             if found is not None:
                 return found
         else:
-            entries = {}
-            self._known = (current, entries)
-        loaded = self._load(ModelRef.parse(ref) if isinstance(ref, str) else ref)
-        if len(entries) >= MAX_ENTRIES:
-            entries.clear()
-        entries[ref] = loaded
+            names = {}
+            self._names = (current, names)
+        version = self._find(ModelRef.parse(ref) if isinstance(ref, str) else ref)
+        if len(names) >= MAX_ENTRIES:
+            names.clear()
+        names[ref] = version
+        return version
+
+    def _find(self, ref: ModelRef) -> ModelVersion:
+        number = locate(self._database, ref)
+        if number is not None:
+            known = self._versions.get((ref.model, number))
+            if known is not None:
+                return known
+        # The name is read again with the version, in one snapshot: between two statements the alias
+        # may move and the version it pointed to may go.
+        loaded = self._reader.load(ref)
+        if len(self._versions) >= MAX_ENTRIES:
+            self._versions.clear()
+        self._versions[loaded.model, loaded.version] = loaded
         return loaded
