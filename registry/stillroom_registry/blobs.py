@@ -80,12 +80,6 @@ class LocalBlobStore:
         self._scratch = scratch or Scratch(root / "tmp")
         with disk_full_is_exhaustion():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # All 256 folders at once: a folder made by one process and used by another before the
-            # first has synced its parent would be a hole in the recipe.
-            if len(list(self._folder.iterdir())) < 256:
-                for prefix in range(256):
-                    (self._folder / f"{prefix:02x}").mkdir(mode=0o700, exist_ok=True)
-            sync_folder(self._folder)
             sync_folder(root)
 
     def close(self) -> None:
@@ -118,9 +112,12 @@ class LocalBlobStore:
         with disk_full_is_exhaustion():
             for blob in blobs:
                 target = self.path(blob.digest)
+                target.parent.mkdir(mode=0o700, exist_ok=True)
                 os.replace(blob.staged, target)  # noqa: PTH105
                 folders.add(target.parent)
-            for folder in folders:
+            # The common parent too, whoever made the folder: another process may have made it a
+            # moment ago and not have synced it yet. Syncing what is clean costs next to nothing.
+            for folder in [*folders, self._folder]:
                 sync_folder(folder)
 
     def discard(self, *blobs: StagedBlob) -> None:

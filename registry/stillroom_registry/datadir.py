@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from stillroom_registry.durable import disk_full_is_exhaustion
+from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.scratch import sweep_abandoned
 
@@ -77,6 +77,8 @@ def create_layout(path: Path) -> None:
         # closing it would drop the locks that this process has on it.
         if not database.exists():
             database.touch(mode=0o600)
+            sync_folder(path)
+            sync_folder(path.parent)
 
 
 @contextmanager
