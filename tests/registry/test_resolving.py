@@ -1,0 +1,84 @@
+"""The memory of names: never stale, bounded, and cheap."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stillroom_registry import resolving
+from stillroom_registry.registry import ModelKind, Registry
+from stillroom_registry.resolving import Resolver
+
+
+def move(data_dir: Path) -> None:
+    registry = Registry.open(data_dir)
+    registry.set_alias("m", "production", 2)
+    registry.close()
+
+
+def test_a_move_by_another_process_is_seen(
+    registry: Registry, make_folder: Any, tmp_path: Path
+) -> None:
+    for number in (b"1", b"2"):
+        registry.publish("m", ModelKind.STUDENT, make_folder(n=number))
+    registry.set_alias("m", "production", 1)
+    assert registry.resolve("m@production").version == 1
+    process = multiprocessing.get_context("spawn").Process(target=move, args=(tmp_path / "data",))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert registry.resolve("m@production").version == 2
+
+
+def test_the_memory_is_used_and_bounded(
+    registry: Registry, make_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(n=b"1")
+    for _ in range(4):
+        registry.publish("m", ModelKind.STUDENT, folder)
+    monkeypatch.setattr(resolving, "MAX_ENTRIES", 2)
+    resolver = Resolver(registry.database, registry._reader)
+    first = resolver.resolve("m@1")
+    assert resolver.resolve("m@1") is first
+    registry.set_alias("m", "production", 1)
+    assert resolver.resolve("m@1") is first, "a commit elsewhere does not change a version"
+    for number in (1, 2, 3, 4):
+        assert resolver.resolve(f"m@{number}").version == number
+        assert len(resolver._names[1]) <= 2
+        assert len(resolver._versions) <= 2
+
+
+def test_an_answer_read_during_a_commit_is_not_kept(
+    registry: Registry, make_folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (b"1", b"2"):
+        registry.publish("m", ModelKind.STUDENT, make_folder(n=number))
+    registry.set_alias("m", "production", 1)
+    real = registry._reader.load
+
+    def load_then_move(ref: Any) -> Any:
+        loaded = real(ref)
+        registry.set_alias("m", "production", 2)
+        return loaded
+
+    with monkeypatch.context() as patched:
+        patched.setattr(registry._reader, "load", load_then_move)
+        assert registry.resolve("m@production").version == 1
+    assert registry.resolve("m@production").version == 2
+
+
+def test_a_hot_resolve_takes_microseconds(registry: Registry, make_folder: Any) -> None:
+    registry.publish("m", ModelKind.STUDENT, make_folder(n=b"1"))
+    registry.resolve("m")
+
+    def seconds_for(calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            registry.resolve("m")
+        return time.perf_counter() - start
+
+    # About 7 us; the bound only has to tell it from a query, which takes hundreds.
+    assert min(seconds_for(500) for _ in range(10)) / 500 < 50e-6
