@@ -116,9 +116,8 @@ def _better(
 def _compared(
     files: StudentFiles, gather: GatherEngine, file: Path
 ) -> tuple[OnnxRuntimeEngine, Parity]:
-    onnx = OnnxRuntimeEngine(file, Scale.UNIT if files.normalize else Scale.MEAN)
-    if onnx.dimensions != gather.dimensions:
-        raise GraphError(f"it gives {onnx.dimensions} dimensions, the table {gather.dimensions}")
+    scale = Scale.UNIT if files.normalize else Scale.MEAN
+    onnx = OnnxRuntimeEngine(file, scale, gather.dimensions)
     try:
         parity = compare(onnx, gather, files.vocabulary_size, files.unk_id)
     except Exception as failure:  # whatever a graph may raise when it runs

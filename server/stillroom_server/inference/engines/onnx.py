@@ -26,11 +26,12 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, file: Path, scale: Scale) -> None:
-        """Load ``file``, whose vectors are of ``scale``. Raises GraphError."""
+    def __init__(self, file: Path, scale: Scale, dimensions: int) -> None:
+        """Load ``file``, whose (batch, dimensions) vectors are of ``scale``. Raises GraphError."""
         self._session = _session(file)
+        _check_signature(self._session, dimensions)
         self.scale = scale
-        self.dimensions = _dimensions(self._session)
+        self.dimensions = dimensions
         self.nbytes = sum(part.stat().st_size for part in file.parent.glob(file.name + "*"))
 
     def pool(self, ids: Ids, offsets: Offsets) -> Float32:
@@ -38,9 +39,11 @@ class OnnxRuntimeEngine:
         out = np.zeros((len(lengths), self.dimensions), np.float32)
         for rows in batches(lengths, MAX_PADDED_TOKENS):
             padded, mask = _pad(ids, offsets[rows], lengths[rows])
-            out[rows] = self._session.run([_OUTPUT], {"input_ids": padded, "attention_mask": mask})[
-                0
-            ]
+            inputs = {"input_ids": padded, "attention_mask": mask}
+            (found,) = self._session.run([_OUTPUT], inputs)
+            if found.shape != (len(rows), self.dimensions):  # else numpy might broadcast it
+                raise GraphError(f"it answered the shape {found.shape} for {len(rows)} texts")
+            out[rows] = found
         return out
 
 
@@ -85,7 +88,7 @@ def _session(file: Path) -> Any:
         raise GraphError(f"onnxruntime cannot load it: {failure}") from failure
 
 
-def _dimensions(session: Any) -> int:
+def _check_signature(session: Any, dimensions: int) -> None:
     inputs = {node.name: node.type for node in session.get_inputs()}
     if inputs != {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}:
         raise GraphError(f"its inputs are {inputs}, not int64 input_ids and attention_mask")
@@ -93,6 +96,5 @@ def _dimensions(session: Any) -> int:
     node = outputs.get(_OUTPUT)
     if node is None or node.type != "tensor(float)" or len(node.shape) != 2:
         raise GraphError(f"it has no output {_OUTPUT} of type float32 (batch, d)")
-    if not isinstance(node.shape[1], int):
-        raise GraphError(f"the output {_OUTPUT} has no fixed number of dimensions")
-    return int(node.shape[1])
+    if isinstance(node.shape[1], int) and node.shape[1] != dimensions:
+        raise GraphError(f"it gives {node.shape[1]} dimensions, the table {dimensions}")
