@@ -69,6 +69,7 @@ class DataDirectory:
 def create_layout(path: Path) -> None:
     """Make the folders and an empty database file, all private to this user; errors as above."""
     with _usable(path):
+        is_new = not path.exists()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in FOLDERS:
             (path / name).mkdir(mode=0o700, exist_ok=True)
@@ -78,6 +79,7 @@ def create_layout(path: Path) -> None:
         if not database.exists():
             database.touch(mode=0o600)
             sync_folder(path)
+        if is_new:
             sync_folder(path.parent)
 
 
