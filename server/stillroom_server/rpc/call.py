@@ -17,7 +17,7 @@ class ServicerContext(Protocol):
     async def abort(self, code: Any, details: str, trailing_metadata: Any) -> Any: ...
     def time_remaining(self) -> float | None: ...
     def invocation_metadata(self) -> Any: ...
-    def peer(self) -> str: ...
+    async def send_initial_metadata(self, metadata: Any) -> None: ...
 
 
 class Call:
@@ -32,6 +32,10 @@ class Call:
     def seconds_left(self) -> float | None:
         """Seconds until the caller's deadline; None without one."""
         return self._context.time_remaining()
+
+    async def announce(self, key: str, value: str) -> None:
+        """Sends the initial metadata, before any answer."""
+        await self._context.send_initial_metadata(((key, value),))
 
 
 def parse(message_class: type[M], data: bytes, limit: int) -> M:

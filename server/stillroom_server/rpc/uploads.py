@@ -14,6 +14,7 @@ from stillroom_server.uploads.model import UploadFormat, UploadHeader, UploadInf
 from stillroom_server.uploads.store import UploadStore
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["UploadService"]
+NAME_KEY = "stillroom-upload"
 FORMATS = {
     pb.UPLOAD_FORMAT_UNSPECIFIED: UploadFormat.FILE,
     pb.UPLOAD_FORMAT_FILE: UploadFormat.FILE,
@@ -36,6 +37,7 @@ class UploadServicer:
         header = _header(parse(pb.UploadRequest, first, self._limit))
         writer = await in_thread(self._store.begin, header)
         try:
+            await call.announce(NAME_KEY, writer.name)
             async for data in messages:
                 message = parse(pb.UploadRequest, data, self._limit)
                 if message.WhichOneof("payload") != "chunk":

@@ -59,8 +59,10 @@ class UploadServiceServicer:
     """
 
     def Upload(self, request_iterator, context):
-        """Sends a file in chunks. The first message is the header, all others are chunks. When the stream
-        breaks, what arrived stays: ask GetUpload for the committed size and go on from there.
+        """Sends a file in chunks. The first message is the header, all others are chunks. The answer's
+        initial metadata, sent as soon as the header is accepted, names the upload under the key
+        `stillroom-upload`. When the stream breaks, what arrived stays: ask GetUpload for the committed
+        size and go on from there.
 
         Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
         that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to

@@ -36,8 +36,10 @@ class UploadServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UploadServiceAsyncStub: ...
     Upload: _grpc.StreamUnaryMultiCallable[_upload_service_pb2.UploadRequest, _upload_service_pb2.UploadResponse]
-    """Sends a file in chunks. The first message is the header, all others are chunks. When the stream
-    breaks, what arrived stays: ask GetUpload for the committed size and go on from there.
+    """Sends a file in chunks. The first message is the header, all others are chunks. The answer's
+    initial metadata, sent as soon as the header is accepted, names the upload under the key
+    `stillroom-upload`. When the stream breaks, what arrived stays: ask GetUpload for the committed
+    size and go on from there.
 
     Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
     that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
@@ -57,8 +59,10 @@ class UploadServiceAsyncStub(UploadServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Upload: _aio.StreamUnaryMultiCallable[_upload_service_pb2.UploadRequest, _upload_service_pb2.UploadResponse]  # type: ignore[assignment]
-    """Sends a file in chunks. The first message is the header, all others are chunks. When the stream
-    breaks, what arrived stays: ask GetUpload for the committed size and go on from there.
+    """Sends a file in chunks. The first message is the header, all others are chunks. The answer's
+    initial metadata, sent as soon as the header is accepted, names the upload under the key
+    `stillroom-upload`. When the stream breaks, what arrived stays: ask GetUpload for the committed
+    size and go on from there.
 
     Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
     that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
@@ -81,8 +85,10 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_upload_service_pb2.UploadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_upload_service_pb2.UploadResponse, _abc.Awaitable[_upload_service_pb2.UploadResponse]]:
-        """Sends a file in chunks. The first message is the header, all others are chunks. When the stream
-        breaks, what arrived stays: ask GetUpload for the committed size and go on from there.
+        """Sends a file in chunks. The first message is the header, all others are chunks. The answer's
+        initial metadata, sent as soon as the header is accepted, names the upload under the key
+        `stillroom-upload`. When the stream breaks, what arrived stays: ask GetUpload for the committed
+        size and go on from there.
 
         Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
         that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
