@@ -76,6 +76,8 @@ def test_fingerprint_decides_when_given(store: OperationStore) -> None:
     again = store.create("distill", {"resolved": 2}, request_id="r", fingerprint=b"same")
     assert again.id == first.id
     assert again.request == {"resolved": 1}
+    with pytest.raises(InvalidArgument):
+        store.create("import", {"resolved": 1}, request_id="r", fingerprint=b"same")
 
 
 def test_request_id_lasts_24_hours(store: OperationStore, clock: WallClock) -> None:

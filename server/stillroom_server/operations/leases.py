@@ -54,14 +54,14 @@ class OperationLeases:
         worker_is_gone: Callable[[str], bool] = worker.is_gone,
         max_lost_attempts: int = MAX_LOST_ATTEMPTS,
     ) -> None:
-        self._database = database
+        self.database = database
         self._clock = clock
         self._worker_is_gone = worker_is_gone
         self._max_lost_attempts = max_lost_attempts
 
     def data_version(self) -> int:
         """A number that changes with every commit to the database, of any process."""
-        return self._database.data_version()
+        return self.database.data_version()
 
     def claim(
         self, worker_name: str, lease_seconds: float, *, held: Collection[str] = ()
@@ -74,7 +74,7 @@ class OperationLeases:
         if not self.claimable(worker_name, held=held):
             return None
         now = self._clock()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             self._reap(connection, now, worker_name, held)
             row = connection.execute(
                 sa.select(operations)
@@ -103,7 +103,7 @@ class OperationLeases:
 
     def claimable(self, worker_name: str = "", *, held: Collection[str] = ()) -> bool:
         """Whether ``claim`` would find work; a read, so that an idle runner takes no write lock."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             pending = connection.execute(
                 sa.select(operations.c.sequence)
                 .where(operations.c.state == OperationState.PENDING)
@@ -119,10 +119,10 @@ class OperationLeases:
         For a process that executes nothing itself; ``claim`` does the same on its way.
         """
         now = self._clock()
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             if not self._lost(connection, now, "", ()):
                 return 0
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             return self._reap(connection, now, "", ())
 
     def heartbeat(self, claim: Claim, progress: Progress | None = None) -> bool:
@@ -131,14 +131,14 @@ class OperationLeases:
         values: dict[str, Any] = {"lease_expire_time": now + timedelta(seconds=claim.lease_seconds)}
         if progress is not None:
             values |= {"progress": rows.progress_to_text(progress), "update_time": now}
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             cancel_requested = self.guard(connection, claim)
             connection.execute(sa.update(operations).where(_owned(claim)).values(**values))
         return cancel_requested
 
     def cancel_requested(self, claim: Claim) -> bool:
         """What ``heartbeat`` would tell, by a read alone. Raises LeaseLost."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return self.guard(connection, claim)
 
     def guard(self, connection: sa.Connection, claim: Claim) -> bool:
@@ -186,14 +186,14 @@ class OperationLeases:
 
     def cancel(self, claim: Claim, *, progress: Progress | None = None) -> None:
         """End as cancelled, the executor having unwound."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             self.guard(connection, claim)
             self._end(connection, claim, OperationState.CANCELLED, progress, **_cancelled(claim))
 
     def release(self, claim: Claim, *, progress: Progress | None = None) -> None:
         """Give the operation back to its place in the queue; the attempt does not count as lost."""
         now = self._clock()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if self.guard(connection, claim):
                 values = _cancelled(claim)
                 self._end(connection, claim, OperationState.CANCELLED, progress, **values)
@@ -257,7 +257,7 @@ class OperationLeases:
         if connection is not None:
             yield connection
             return
-        with self._database.write() as own:
+        with self.database.write() as own:
             yield own
 
 

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
 
+from stillroom_server.observability.logging import configure as configure_logging
 from stillroom_server.operations.executors import load_factory
 from stillroom_server.operations.runner import Runner
 from stillroom_server.operations.settings import OperationsSettings
@@ -44,16 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     parser.add_argument(
         "--settings-json",
         default="{}",
-        help=f"a JSON object: {SETTINGS_KEY!r} for the runner, all of it for the executors; "
-        "'-' reads it from the first line of standard input, where nobody else can see it",
+        help=f"a JSON object: {SETTINGS_KEY!r}, 'log_format' and 'log_level' for the runner, all "
+        "of it for the executors; '-' reads it from the first line of standard input, which no "
+        "list of processes shows",
     )
     parser.add_argument("--executors", default=DEFAULT_EXECUTORS, help="module:function")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    configure_logging()
     try:
         _run(options.data_dir, options.settings_json, options.executors)
     except StillroomError as error:
@@ -70,6 +68,9 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
     if settings_text == "-":
         settings_text = stdin.readline(_MAX_SETTINGS_BYTES).decode()
     settings_json = _parse(settings_text)
+    configure_logging(
+        settings_json.get("log_format", "auto"), settings_json.get("log_level", "info")
+    )
     settings = _operations_settings(settings_json)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -66,17 +66,17 @@ class OperationStore(OperationLeases):
         """Queue an operation; on disk when this returns.
 
         The same ``request_id`` within 24 hours returns the operation that it created, as it is now.
-        ``fingerprint`` is what must be equal for that (default: kind, target and request); give the
-        bytes of the caller's own message where ``request`` holds more than the caller sent.
+        ``fingerprint`` is what must be equal for that, besides the kind (default: target and
+        request); give the bytes of the caller's own message where ``request`` holds more.
 
         Raises InvalidArgument (field request_id) when it was used with another body, and
         FailedPrecondition (OPERATION_DELETED) when its operation has been deleted since.
         """
         text = rows.to_text(request, field="request")
         if fingerprint is None:
-            body = {"kind": kind, "target": target, "request": request}
+            body = {"target": target, "request": request}
             fingerprint = rows.to_text(body, field="request").encode()
-        digest = hashlib.sha256(fingerprint).hexdigest()
+        digest = hashlib.sha256(kind.encode() + b"\0" + fingerprint).hexdigest()
         if request_id is not None and not 0 < len(request_id) <= _MAX_REQUEST_ID:
             raise InvalidArgument(
                 f"request_id has {len(request_id)} characters; give 1 to {_MAX_REQUEST_ID}, best a "
@@ -84,7 +84,7 @@ class OperationStore(OperationLeases):
                 field="request_id",
             )
         now = self._clock()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             if request_id is not None:
                 existing = self._by_request_id(connection, request_id, digest, now)
                 if existing is not None:
@@ -117,12 +117,12 @@ class OperationStore(OperationLeases):
 
     def get(self, operation_id: str) -> Operation:
         """Raises NotFound."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return self._get(connection, operation_id)
 
     def get_many(self, operation_ids: Collection[str]) -> dict[str, Operation]:
         """Those that exist, by id."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = connection.execute(
                 sa.select(operations).where(operations.c.id.in_(operation_ids))
             ).all()
@@ -149,7 +149,7 @@ class OperationStore(OperationLeases):
             query = query.where(operations.c.state == state)
         if kind is not None:
             query = query.where(operations.c.kind == kind)
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = connection.execute(query).all()
         page = found[:size]
         token = make_token(listing, page[-1].sequence) if len(found) > size else ""
@@ -157,7 +157,7 @@ class OperationStore(OperationLeases):
 
     def count_by_kind_and_state(self) -> dict[tuple[str, OperationState], int]:
         """How many operations there are of each kind and state; for metrics."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             found = connection.execute(
                 sa.select(operations.c.kind, operations.c.state, sa.func.count()).group_by(
                     operations.c.kind, operations.c.state
@@ -167,7 +167,7 @@ class OperationStore(OperationLeases):
 
     def unfinished_ids(self) -> set[str]:
         """The operations that are pending or running."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return set(
                 connection.execute(
                     sa.select(operations.c.id).where(
@@ -183,7 +183,7 @@ class OperationStore(OperationLeases):
         Raises NotFound.
         """
         now = self._clock()
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             operation = self._get(connection, operation_id)
             if operation.done or operation.cancel_requested:
                 return operation
@@ -200,7 +200,7 @@ class OperationStore(OperationLeases):
 
     def delete(self, operation_id: str) -> None:
         """Forget an ended operation; what it made stays. Raises NotFound, FailedPrecondition."""
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             operation = self._get(connection, operation_id)
             if not operation.done:
                 raise FailedPrecondition(
