@@ -165,3 +165,13 @@ async def test_wait_returns_the_operation_as_it_is_at_the_deadline(store: Operat
     assert script.clock.now == pytest.approx(100.25)
     with pytest.raises(NotFound):
         await watcher.wait("nonsense", timeout=0)
+
+
+async def test_watching_again_reads_again(store: OperationStore) -> None:
+    made = store.create("distill", {})
+    watcher = OperationWatcher(store, sleep=Script().sleep)
+    for _ in range(2):
+        watching = watcher.watch(made.id)
+        assert await anext(watching) == made
+        assert watcher._found == {made.id: made}
+        await watching.aclose()  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ class AttemptControl:
         self._lock = threading.Lock()
         self._cancel_time: float | None = None
         self._stop = False
-        self._lost = False
+        self._lost_time: float | None = None
         self._ending = False
         self._progress: Progress | None = None
         self._unwritten = False
@@ -41,9 +41,11 @@ class AttemptControl:
         with self._lock:
             self._stop = True
 
-    def lose(self) -> None:
+    def lose(self, now: float) -> None:
+        """``now`` (monotonic seconds) starts the grace time, as for ``ask_cancel``."""
         with self._lock:
-            self._lost = self._lost or not self._ending
+            if self._lost_time is None and not self._ending:
+                self._lost_time = now
 
     def begin_end(self) -> None:
         """The executor has returned: a lease that ends from here on is the end being written."""
@@ -60,15 +62,16 @@ class AttemptControl:
 
     @property
     def lost(self) -> bool:
-        return self._lost
+        return self._lost_time is not None
 
-    @property
-    def ending(self) -> bool:
-        return self._ending
+    def should_have_ended(self, latest: float) -> bool:
+        """Whether the executor still runs though cancelled or lost at ``latest`` or earlier."""
+        times = (self._cancel_time, self._lost_time)
+        return not self._ending and any(time is not None and time <= latest for time in times)
 
     def check(self) -> None:
         """Raise LeaseLost, CancelRequested or RunnerStopping when asked for; cheap."""
-        if self._lost:
+        if self.lost:
             raise LeaseLost(self.claim)
         if self._cancel_time is not None:
             raise CancelRequested(self.claim.operation_id)

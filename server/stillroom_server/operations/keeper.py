@@ -65,7 +65,7 @@ class Keeper:
                 cancel = self._store.cancel_requested(self._control.claim)
                 self._version = version
         except LeaseLost:
-            self._control.lose()
+            self._control.lose(now)
         except Exception as error:
             self._control.return_progress()
             self._survive(error, now)
@@ -82,4 +82,4 @@ class Keeper:
             error,
         )
         if silent >= self._settings.lease_seconds:
-            self._control.lose()
+            self._control.lose(now)

@@ -66,7 +66,7 @@ class Runner:
             overdue = self._overdue()
             if overdue:
                 for control in overdue:
-                    self._force_cancel(control)
+                    self._abandon(control)
                 self._stop_active()
                 return False
             try:
@@ -129,24 +129,18 @@ class Runner:
             self._version = None  # a place is free: look at once
 
     def _overdue(self) -> list[AttemptControl]:
-        """Cancelled executions whose executor still runs after the grace time."""
+        """Cancelled or lost executions whose executor still runs after the grace time."""
         latest = self._clock() - self._settings.cancel_grace_seconds
-        return [
-            control
-            for control in self._active
-            if control.cancel_time is not None
-            and control.cancel_time <= latest
-            and not control.ending
-        ]
+        return [control for control in self._active if control.should_have_ended(latest)]
 
-    def _force_cancel(self, control: AttemptControl) -> None:
+    def _abandon(self, control: AttemptControl) -> None:
         operation_id = control.claim.operation_id
         _log.warning("operation %s does not unwind; its process ends", operation_id)
         self._active.pop(control)
         try:
             self._store.cancel(control.claim, progress=control.progress)
         except LeaseLost:
-            return  # It has just ended by itself.
+            return  # Another attempt has it, or it has just ended by itself.
         except StillroomError as error:
             # The claim dies with this process; whoever finds it then cancels the operation.
             _log.warning("cannot write the end of operation %s: %s", operation_id, error.message)

@@ -23,7 +23,7 @@ class OperationsSettings(BaseModel):
     - ``heartbeat_seconds``: how often a claim is extended.
     - ``tick_seconds``: how often, at most, progress is written and cancellation looked for.
     - ``stop_grace_seconds``: what an executor has to unwind in when its runner stops.
-    - ``cancel_grace_seconds``: the same when it is cancelled; after that its process is ended.
+    - ``cancel_grace_seconds``: the same when it is cancelled or lost; then its process is ended.
     - ``idle_seconds``: a runner without work exits after this.
     - ``max_lost_attempts``: an operation fails when its runner has died this often.
     - ``concurrency``: operations that one runner executes at once.

@@ -93,6 +93,7 @@ class OperationWatcher:
         self._watched[operation_id] -= 1
         if not self._watched[operation_id]:
             del self._watched[operation_id]
+            self._read_for -= {operation_id}
             self._found.pop(operation_id, None)
 
     async def _read(self, operation_id: str) -> Operation:
