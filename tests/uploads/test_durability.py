@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from stillroom_registry.errors import (
+    Aborted,
     DataLoss,
     FailedPrecondition,
     ResourceExhausted,
     StillroomError,
 )
 from stillroom_server.uploads.store import UploadStore
+from stillroom_server.uploads.writer import UploadWriter
 from uploads.support import CONTENT, HEADER, SHA, Clock, Make, refused, resuming, upload
+
+
+def data_of(tmp_path: Path, writer: UploadWriter) -> Path:
+    return tmp_path / "data" / writer.name / "data"
+
+
+def failed_disk() -> Any:
+    return pytest.raises(StillroomError, match="Input/output")
+
+
+@contextmanager
+def failing_sync(monkeypatch: pytest.MonkeyPatch, path: Path) -> Iterator[None]:
+    really_sync = os.fsync
+
+    def sync(descriptor: int) -> None:
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        really_sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", sync)
+        yield
 
 
 class TestFailingDisk:
@@ -65,25 +91,62 @@ class TestFailingDisk:
         assert store.open(upload(store, digest=SHA)).read_bytes() == CONTENT
 
     def test_bytes_that_did_not_sync_are_not_committed(
-        self, store: UploadStore, monkeypatch: pytest.MonkeyPatch
+        self, store: UploadStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         with store.begin(HEADER) as writer:
             writer.write(CONTENT[:2000])
         writer = store.begin(resuming(writer.name, 2000))
         writer.write(CONTENT[2000:])
 
-        def fail(descriptor: int) -> None:
-            raise OSError(errno.EIO, "Input/output error")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", fail)
-            with pytest.raises(StillroomError, match="Input/output"):
-                writer.finish()
+        with failing_sync(monkeypatch, data_of(tmp_path, writer)), failed_disk():
+            writer.finish()
         writer.close()
         assert store.get(writer.name).committed_bytes == 2000
         with store.begin(resuming(writer.name, 2000)) as writer:
             writer.write(CONTENT[2000:])
             assert writer.finish().digest == SHA
+
+    def test_a_writer_does_not_trust_what_once_failed_to_sync(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        store = make(commit_bytes=2000)
+        writer = store.begin(HEADER)
+        writer.write(CONTENT[:2000])
+        with failing_sync(monkeypatch, data_of(tmp_path, writer)), failed_disk():
+            writer.write(CONTENT[2000:4000])
+        for late in (lambda: writer.write(CONTENT[4000:]), writer.finish):
+            with refused(Aborted, "UPLOAD_CLOSED"):
+                late()
+        writer.close()
+        assert store.get(writer.name).committed_bytes == 2000
+
+    def test_bytes_are_synced_before_they_count(
+        self, store: UploadStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        writer = store.begin(HEADER)
+        data, meta = data_of(tmp_path, writer), data_of(tmp_path, writer).with_name("meta.json")
+        writer.write(CONTENT)
+        really_sync, steps = os.fsync, []
+
+        def sync(descriptor: int) -> None:
+            really_sync(descriptor)
+            committed = json.loads(meta.read_bytes())["committed_bytes"]
+            synced = Path(f"/proc/self/fd/{descriptor}").readlink()
+            steps.append((synced.relative_to(data.parent.parent).parts[1:], committed))
+
+        monkeypatch.setattr(os, "fsync", sync)
+        writer.close()
+        size = len(CONTENT)
+        assert steps == [(("data",), 0), ((".meta.json.new",), 0), ((), size)]
+
+    def test_a_record_is_replaced_never_rewritten(self, store: UploadStore, tmp_path: Path) -> None:
+        writer = store.begin(HEADER)
+        before = tmp_path / "before"
+        before.hardlink_to(data_of(tmp_path, writer).with_name("meta.json"))
+        content = before.read_bytes()
+        writer.write(CONTENT)
+        writer.close()
+        assert before.read_bytes() == content
 
     def test_damage_is_told_and_can_be_cleared(
         self, store: UploadStore, clock: Clock, tmp_path: Path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stillroom_registry.errors import (
@@ -152,3 +155,55 @@ class TestBounds:
         with refused(ResourceExhausted, "DISK_FULL"):
             make(free_bytes=lambda _: 99).begin(UploadHeader(total_bytes=100))
         upload(make(free_bytes=lambda _: 100), b"x" * 100)
+
+
+class TestRaces:
+    """What another stream or process does between looking at an upload and having its lock."""
+
+    @pytest.fixture
+    def meanwhile(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+        def arrange(action: Callable[[], None]) -> None:
+            really_lock = fcntl.flock
+
+            def lock(file: Any, operation: int) -> None:
+                monkeypatch.undo()
+                action()
+                really_lock(file, operation)
+
+            monkeypatch.setattr(fcntl, "flock", lock)
+
+        return arrange
+
+    @pytest.mark.parametrize("use", ["hold", "delete"])
+    def test_it_was_deleted(self, make: Make, meanwhile: Any, use: str) -> None:
+        store, other = make(), make()
+        name = upload(store)
+        meanwhile(lambda: other.delete(name))
+        with refused(NotFound, "UPLOAD_NOT_FOUND"):
+            if use == "delete":
+                store.delete(name)
+            else:
+                store.hold(name).__enter__()
+
+    def test_it_was_finished(self, make: Make, meanwhile: Any) -> None:
+        store, other = make(), make()
+        name = broken_off(store, 3000)
+
+        def finish() -> None:
+            with other.begin(resuming(name, 3000)) as writer:
+                writer.write(CONTENT[3000:])
+                writer.finish()
+
+        meanwhile(finish)
+        with refused(FailedPrecondition, "UPLOAD_COMPLETE"):
+            store.begin(resuming(name, 3000))
+        assert store.open(name).read_bytes() == CONTENT
+
+    def test_it_was_given_more_time(self, make: Make, meanwhile: Any, clock: Clock) -> None:
+        store, other = make(), make()
+        name = broken_off(store, 3000)
+        over = clock.now + 24 * HOUR
+        clock.now += 23 * HOUR
+        meanwhile(lambda: other.begin(resuming(name, 3000)).close())
+        assert store.expire(over) == []
+        assert store.get(name).committed_bytes == 3000

@@ -17,8 +17,8 @@ from stillroom_registry.errors import (
     NotFound,
     StillroomError,
 )
-from stillroom_server.uploads.model import UploadFormat, UploadHeader
-from stillroom_server.uploads.store import UploadStore
+from stillroom_server.uploads.model import UploadFormat, UploadHeader, parse_name
+from stillroom_server.uploads.store import UploadStore, random_id
 from stillroom_server.uploads.writer import MAX_CHUNK_BYTES
 from uploads.support import CONTENT, HEADER, SHA, Clock, Make, broken_off, refused, resuming, upload
 
@@ -231,11 +231,11 @@ def test_a_name_that_is_none_is_refused_everywhere(store: UploadStore, name: str
 
 
 def test_names_are_random_and_of_the_promised_form(store: UploadStore) -> None:
-    names = {upload(store, b"x") for _ in range(20)}
-    assert len(names) == 20
-    for name in names:
-        assert store.get(name).name == name
-    assert len({name[8:12] for name in names}) > 10
+    name = upload(store, b"x")
+    assert store.get(name).name == name
+    ids = {random_id() for _ in range(1000)}
+    assert len({name[:4] for name in ids}) > 990
+    assert all(parse_name(f"uploads/{name}") == name for name in ids)
 
 
 def test_unknown_uploads_are_not_found(store: UploadStore) -> None:
