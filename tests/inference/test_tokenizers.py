@@ -144,6 +144,13 @@ def test_without_the_package_the_reference_serves(monkeypatch: pytest.MonkeyPatc
     assert "not installed" in chosen.reason
 
 
+def test_the_memory_of_words_is_bounded() -> None:
+    from nanotoken import nanotoken_rs
+
+    assert NanoTokenizer(wordpiece()).nbytes > 8 << 20
+    assert nanotoken_rs.get_cache_entries() == 1 << 16
+
+
 def test_unknown_engine_and_unloadable_tokenizer() -> None:
     with pytest.raises(InvalidArgument) as caught:
         choose_tokenizer(wordpiece(), "abacus")

@@ -75,7 +75,7 @@ class _Arrays:
         table = self._file.get_tensor("embeddings")
         if mapping is not None and size and not 0 <= mapping.min() <= mapping.max() < rows:
             self._refuse("mapping", f"points outside of {rows} rows", "MAPPING_OUT_OF_RANGE")
-        if table.dtype != np.int8 and not _finite(table):
+        if not _finite(table):
             self._refuse("embeddings", "holds NaN, infinite or huge values", "TENSOR_NOT_FINITE")
         if weights is not None and not _finite(weights):
             self._refuse("weights", "holds NaN, infinite or huge values", "TENSOR_NOT_FINITE")
@@ -125,5 +125,9 @@ class _Arrays:
 
 def _finite(array: npt.NDArray[Any]) -> bool:
     """Whether squares of sums of such values still fit float32, so that norms are finite too."""
+    if array.dtype == np.int8:
+        return True
+    if array.dtype == np.float16:  # too small a type to overflow, and slow to compare
+        return bool(np.isfinite(array).all())
     peak = max(abs(float(array.max(initial=0))), abs(float(array.min(initial=0))))
     return peak < 1e12  # false for NaN as well
