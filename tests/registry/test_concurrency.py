@@ -68,10 +68,10 @@ def test_a_reader_never_sees_half_a_version(registry: Registry, make_folder: Any
             if len(version.files) != 20 or (model.latest_version or 0) < version.version:
                 wrong.append((version, model))
 
-    readers = [threading.Thread(target=read) for _ in range(3)]
+    readers = [threading.Thread(target=read) for _ in range(2)]
     for reader in readers:
         reader.start()
-    for _ in range(10):
+    for _ in range(6):
         latest = registry.publish("m", ModelKind.STUDENT, folder).version
         registry.set_alias("m", "default", latest)
         registry.delete_version("m", latest - 1, force=True)
