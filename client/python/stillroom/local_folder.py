@@ -45,7 +45,7 @@ class NewFolder:
             _check_relative(path)
         self._target = target
         self._digests = dict(digests)
-        with _translated(target):
+        with translated(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             prefix = f".{target.name}.download-"
             self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
@@ -56,7 +56,7 @@ class NewFolder:
     @staticmethod
     def check(target: Path) -> None:
         """Raises AlreadyExists unless ``target`` is free or an empty folder."""
-        with _translated(target):
+        with translated(target):
             taken = target.is_symlink() or target.is_file()
             if taken or (target.is_dir() and any(target.iterdir())):
                 raise AlreadyExists(
@@ -71,7 +71,7 @@ class NewFolder:
             return
         if self.partial is not None or path not in self._digests or path in self.complete:
             raise Internal(f"the server sent {path!r} out of turn", reason="MALFORMED_ANSWER")
-        with _translated(self._target):
+        with translated(self._target):
             place = self._folder.joinpath(*PurePosixPath(path).parts)
             place.parent.mkdir(parents=True, exist_ok=True)
             self.partial = _PartialFile(path, FileIO(place, "x"))
@@ -80,7 +80,7 @@ class NewFolder:
         """Appends to the current file."""
         if self.partial is None:
             raise Internal("the server sent bytes of no file", reason="MALFORMED_ANSWER")
-        with _translated(self._target):
+        with translated(self._target):
             view = memoryview(chunk)
             while view:  # a raw file may take less than it is given
                 view = view[self.partial.file.write(view) :]
@@ -93,7 +93,7 @@ class NewFolder:
         partial = self.partial
         if partial is None:
             return
-        with _translated(self._target), partial.file:
+        with translated(self._target), partial.file:
             os.fsync(partial.file.fileno())
         self.partial = None
         digest = f"sha256:{partial.hash.hexdigest()}"
@@ -107,7 +107,7 @@ class NewFolder:
 
     def commit(self) -> None:
         """Gives the folder its name."""
-        with _translated(self._target):
+        with translated(self._target):
             self._folder.chmod(0o777 & ~_umask())
             if self._target.is_dir():
                 self._target.rmdir()  # fails unless it is still empty
@@ -148,7 +148,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _translated(target: Path) -> Iterator[None]:
+def translated(target: Path) -> Iterator[None]:
     """OSError as an error of this client."""
     try:
         yield

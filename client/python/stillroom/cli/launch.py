@@ -1,0 +1,28 @@
+"""What commands that start an operation have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from stillroom.cli import plain
+from stillroom.cli.follow import follow
+from stillroom.cli.session import Session
+
+if TYPE_CHECKING:
+    from stillroom.operation import Operation
+
+
+def finish(session: Session, operation: Operation[Any], wait: bool) -> Any:
+    """Waits with progress and answers the response, which is also emitted as JSON; or, without
+    ``wait``, says how to find the operation and answers None."""
+    if not wait:
+        if session.json_output:
+            session.emit(plain.operation(operation))
+        else:
+            session.out.print(operation.name)
+            session.say(f"watch it with: stillroom operations watch {operation.name}")
+        return None
+    response = follow(session, operation)
+    if session.json_output:
+        session.emit(plain.operation(operation))
+    return response

@@ -1,0 +1,128 @@
+"""What every command is given: where the server is, and how to talk to whoever asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from stillroom.cli import exits
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stillroom.client import Client
+    from stillroom.errors import StillroomError
+
+
+class Session:
+    """Results go to standard output, everything else to standard error.
+
+    ``json_output`` makes results one JSON value a line. ``connection`` are arguments of Client.
+    """
+
+    def __init__(self, json_output: bool, connection: dict[str, Any]) -> None:
+        self.json_output = json_output
+        self._connection = connection
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client for this command."""
+        from stillroom.client import Client
+
+        with Client(**self._connection) as client:
+            yield client
+
+    @cached_property
+    def out(self) -> Console:
+        """Standard output for people."""
+        return _console(stderr=False)
+
+    @cached_property
+    def err(self) -> Console:
+        """Standard error for people."""
+        return _console(stderr=True)
+
+    def emit(self, value: Any) -> None:
+        """One JSON value on a line of its own, at once."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def say(self, text: str) -> None:
+        """A remark for people; silent with JSON output."""
+        if not self.json_output:
+            self.err.print(safe(text))
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """A table for people; columns whose name ends on ``#`` are numbers."""
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for place, column in enumerate(columns):
+            justify: Literal["left", "right"] = "right" if column.endswith("#") else "left"
+            # The first column is what people copy into the next command: it is never cut.
+            table.add_column(column.rstrip("#"), justify=justify, no_wrap=place == 0)
+        for row in rows:
+            table.add_row(*map(safe, row))
+        self.out.print(table)
+
+    def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Names and values, one pair a line, for people."""
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for name, value in pairs:
+            table.add_row(name, safe(value))
+        self.out.print(table)
+
+    @contextmanager
+    def exiting(self) -> Iterator[None]:
+        """Turns errors into a message and an exit status."""
+        from stillroom.errors import StillroomError
+
+        try:
+            yield
+        except StillroomError as error:
+            self._complain(error)
+            raise typer.Exit(exits.BY_CODE[error.code]) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(exits.INTERRUPTED) from None
+
+    def _complain(self, error: StillroomError) -> None:
+        if self.json_output:
+            from stillroom.cli import plain
+
+            sys.stderr.write(json.dumps({"error": plain.error(error)}) + "\n")
+            return
+        from rich.text import Text
+
+        where = f" [{error.field}]" if error.field and error.field not in error.message else ""
+        self.err.print(Text("error: ", style="bold red").append(safe(error.message + where)))
+
+
+def _console(stderr: bool) -> Console:
+    """Names and texts come from anywhere: no markup, no emoji codes, no highlighting in them."""
+    from rich.console import Console
+
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 1000  # nothing is cut in a pipe or a file
+    return console
+
+
+def safe(text: str) -> str:
+    """``text`` without what would steer the terminal: control and direction characters escaped."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else ascii(c)[1:-1]
+        for c in text
+    )
