@@ -1,0 +1,183 @@
+"""The operation that brings a model into the registry: fetch, verify, convert, publish."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillroom_registry.errors import InvalidArgument
+from stillroom_registry.names import check_model_name
+from stillroom_registry.registry import ModelKind, ModelVersion, Registry
+
+from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
+from stillroom_server.imports.recognize import Recognized, recognize
+from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile
+from stillroom_server.imports.settings import ImportSettings
+from stillroom_server.imports.sources import Fetched, fetch, parse_source
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from stillroom_server.operations.context import OperationContext
+
+# A repository may hold hundreds of files that are none of ours; the answer names these many.
+_MAX_SKIPPED_SHOWN = 200
+_PARITY_RUNS = 200
+
+
+class ImportExecutor:
+    """Executes {"name", "kind": null | "teacher" | "student", "source", "description", "labels"}.
+
+    ``source`` is as ``sources.parse_source`` reads it. The result is {"model_version": full name,
+    "skipped_files": [{"path", "reason"}], "notes": [text]}.
+    """
+
+    kind = "import"
+    phases = ("fetch", "verify", "convert", "publish")
+
+    def __init__(self, settings: Mapping[str, Any] | ImportSettings, registry: Registry) -> None:
+        self._settings = (
+            settings if isinstance(settings, ImportSettings) else ImportSettings.from_json(settings)
+        )
+        self._registry = registry
+
+    def run(self, request: Mapping[str, Any], context: OperationContext) -> Mapping[str, Any]:
+        name = check_model_name(str(request.get("name") or ""), "name")
+        source = parse_source(request.get("source"))
+        folder = _empty(context.workspace / f"attempt-{context.attempt}")
+
+        def on_progress(done: int, total: int) -> None:
+            context.check_cancelled()
+            context.progress("fetch", done, total, unit="bytes")
+
+        fetched = fetch(source, folder, self._settings, on_progress)
+        skipped = list(fetched.skipped)
+        context.progress("verify", 0, 2, unit="checks")
+        recognized = recognize(folder, skipped)
+        _check_kind(request.get("kind"), recognized)
+        context.check_cancelled()
+        context.progress("verify", 1, 2, unit="checks", message="trying the tokenizer")
+        tokenizer = probe_tokenizer(_tokenizer(folder, recognized), on_wait=context.check_cancelled)
+        context.check_cancelled()
+        context.progress("verify", 2, 2, unit="checks")
+        skipped += _prune(folder, recognized)
+        facts, notes = self._convert(folder, recognized, tokenizer, fetched, skipped, context)
+        return self._publish(name, folder, recognized, request, facts, notes, skipped, context)
+
+    def _convert(
+        self,
+        folder: Path,
+        recognized: Recognized,
+        tokenizer: ProbedTokenizer,
+        fetched: Fetched,
+        skipped: list[SkippedFile],
+        context: OperationContext,
+    ) -> tuple[dict[str, Any], list[str]]:
+        facts = {
+            **recognized.facts,
+            "layout": recognized.layout,
+            "tokenizer": tokenizer.model,
+            "vocabulary": tokenizer.vocabulary,
+            "origin": dict(fetched.origin),
+        }
+        notes = list(recognized.notes)
+        if recognized.kind == "teacher":
+            facts["max_tokens"] = _teacher_max_tokens(folder)
+            context.progress("convert", 1, 1, unit="models")
+            return facts, notes
+        from stillroom_server.imports.students import complete_student
+
+        def on_run(done: int) -> None:
+            context.check_cancelled()
+            context.progress("convert", done, _PARITY_RUNS, unit="runs", message="checking parity")
+
+        more, added = complete_student(folder, recognized, fetched.origin, skipped, on_run)
+        return {**facts, **more}, notes + added
+
+    def _publish(
+        self,
+        name: str,
+        folder: Path,
+        recognized: Recognized,
+        request: Mapping[str, Any],
+        facts: dict[str, Any],
+        notes: list[str],
+        skipped: list[SkippedFile],
+        context: OperationContext,
+    ) -> Mapping[str, Any]:
+        context.confirm()
+        context.progress("publish", 0, 1, unit="versions")
+
+        def result(version: ModelVersion) -> dict[str, Any]:
+            shown = [file.as_dict() for file in skipped[:_MAX_SKIPPED_SHOWN]]
+            return {"model_version": version.name, "skipped_files": shown, "notes": notes}
+
+        def in_transaction(connection: Connection, version: ModelVersion) -> None:
+            context.progress("publish", 1, 1, unit="versions")
+            context.succeed(connection, result(version))
+
+        version = self._registry.publish(
+            name,
+            ModelKind(recognized.kind),
+            folder,
+            metadata={**facts, "notes": notes},
+            description=request.get("description"),
+            labels=request.get("labels"),
+            in_transaction=in_transaction,
+        )
+        shutil.rmtree(folder, ignore_errors=True)  # else the workspace's end takes it along
+        return result(version)
+
+
+def _empty(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _check_kind(wanted: object, recognized: Recognized) -> None:
+    if wanted is not None and wanted != recognized.kind:
+        raise InvalidArgument(
+            f"the source is a {recognized.kind}, not a {str(wanted)[:50]}; leave kind unset or "
+            "correct it",
+            reason="KIND_MISMATCH",
+            field="kind",
+            metadata={"kind": recognized.kind},
+        )
+
+
+def _tokenizer(folder: Path, recognized: Recognized) -> Path:
+    if recognized.kind == "student":
+        return folder / recognized.static / "tokenizer.json"
+    from stillroom_server.distillation.modules import read_modules
+
+    return read_modules(folder).transformer / "tokenizer.json"
+
+
+def _teacher_max_tokens(folder: Path) -> int | None:
+    from stillroom_server.distillation.modules import read_modules
+    from stillroom_server.distillation.teacher_files import read_transformer
+    from stillroom_server.distillation.teacher_tokenizer import load_tokenizer
+
+    where = read_modules(folder).transformer
+    return load_tokenizer(where, read_transformer(where).config).max_tokens
+
+
+def _prune(folder: Path, recognized: Recognized) -> list[SkippedFile]:
+    """Removes weights that nothing names, and a teacher's ONNX files."""
+    pruned = []
+    for path in sorted(folder.rglob("*.safetensors")):
+        name = path.relative_to(folder).as_posix()
+        if name not in recognized.weights:
+            path.unlink()
+            pruned.append(SkippedFile(name, UNUSED))
+    if recognized.kind == "teacher":
+        for name in ONNX_FILES:
+            if (folder / name).is_file():
+                (folder / name).unlink()
+                pruned.append(SkippedFile(name, "teachers are not run from ONNX"))
+    # What the Hub's library keeps for itself beside a download.
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return pruned
