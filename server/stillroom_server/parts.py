@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
-from stillroom_registry.values import ModelKind, ModelVersion
+from stillroom_registry.values import ModelVersion
 
-from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.models import ModelPool
+from stillroom_server.inference.registry_models import student_pool
 from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics
 from stillroom_server.operations.model import OperationState
 from stillroom_server.operations.settings import OperationsSettings
@@ -62,9 +61,11 @@ def build(
     """Everything built, nothing started. ``data_dir`` is open and ours."""
     operations = OperationStore(registry.database, clock)
     runner = OperationsSettings(**_threads(settings))
-    pool = ModelPool(
-        _servable(registry),
-        _loader(settings, registry, data_dir / "cache" / "verdicts"),
+    pool = student_pool(
+        registry,
+        engine=settings.student_engine,
+        tokenizer=settings.tokenizer_engine,
+        cache=data_dir / "cache" / "verdicts",
         budget_bytes=settings.model_memory_bytes,
     )
     parts = Parts(
@@ -99,43 +100,13 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "hub_allow": settings.hub_allow,
         "hub_endpoint": settings.hub_endpoint,
         "device": settings.device,
+        "log_level": settings.log_level,
+        "log_format": settings.log_format,
     }
 
 
 def _threads(settings: Settings) -> dict[str, int]:
     return {"threads": settings.runner_threads} if settings.runner_threads else {}
-
-
-def _servable(registry: Registry) -> Callable[[str], ModelVersion]:
-    def resolve(ref: str) -> ModelVersion:
-        version = registry.resolve(ref)
-        if version.kind is not ModelKind.STUDENT:
-            raise FailedPrecondition(
-                f"{version.name} is a {version.kind}; this server's version embeds with students",
-                reason="NOT_A_STUDENT",
-                field="model",
-                metadata={"model_version": version.name, "kind": version.kind},
-            )
-        return version
-
-    return resolve
-
-
-def _loader(
-    settings: Settings, registry: Registry, cache: Path
-) -> Callable[[ModelVersion], StudentEmbedder]:
-    cache.mkdir(parents=True, exist_ok=True)
-
-    def load(version: ModelVersion) -> StudentEmbedder:
-        return StudentEmbedder.load(
-            registry.folder(version),
-            settings.student_engine,
-            settings.tokenizer_engine,
-            cache=cache,
-            digests={file.path: file.digest for file in version.files},
-        )
-
-    return load
 
 
 def _uploads_in_use(store: OperationStore) -> set[str]:

@@ -59,13 +59,13 @@ class Server:
     async def _start(self) -> None:
         settings, stack = self._settings, self._stack
         address = bind.parse_address(settings.address)
-        access = Access.from_settings(settings)
         bind.require_safe(
             address,
             tls=settings.tls_certificate is not None,
             tokens=settings.token_file is not None,
             allow_insecure=settings.allow_insecure,
         )
+        access = Access.from_settings(settings)
         directory = stack.enter_context(DataDirectory.open(settings.data_dir))
         database = Database.open(directory.path / DATABASE_FILE)
         stack.callback(database.close)

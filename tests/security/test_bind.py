@@ -126,8 +126,8 @@ def test_what_others_reach_needs_both_or_a_word(text: str) -> None:
         assert (caught.value.reason, caught.value.field) == ("INSECURE_BIND", "address")
         message = caught.value.message
         assert address.target in message
-        assert ("--certificate" in message) == (not tls)
-        assert ("--tokens" in message) == (not tokens)
+        assert ("--tls-certificate" in message) == (not tls)
+        assert ("--token-file" in message) == (not tokens)
         assert "--allow-insecure" in message
 
 
@@ -142,4 +142,4 @@ def test_an_address_that_knows_no_tokens_is_not_told_to_use_them() -> None:
         )
     assert caught.value.field == "metrics_address"
     assert "--metrics-address 127.0.0.1:PORT" in caught.value.message
-    assert "--tokens" not in caught.value.message
+    assert "--token-file" not in caught.value.message

@@ -87,7 +87,7 @@ def says(
 ) -> None:
     with pytest.raises(kind) as caught:
         load()
-    assert (caught.value.reason, caught.value.field) == (reason, field)
+    assert (caught.value.reason, caught.value.field) == (reason, f"tls_{field}")
     assert str(path) in caught.value.message
     assert "PRIVATE KEY-----\n" not in caught.value.message
 

@@ -120,7 +120,7 @@ def test_a_bad_line_is_named_and_not_echoed(path: Path, line: str, what: str) ->
     path.write_text("# first\n" + line + "\n")
     with pytest.raises(InvalidArgument, match=what) as caught:
         TokenFile.load(path)
-    assert (caught.value.reason, caught.value.field) == ("INVALID_TOKEN_FILE", "tokens")
+    assert (caught.value.reason, caught.value.field) == ("INVALID_TOKEN_FILE", "token_file")
     assert str(path) in caught.value.message
     assert ALICE not in caught.value.message
     assert "0123456789" not in caught.value.message

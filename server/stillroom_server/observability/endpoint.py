@@ -7,7 +7,7 @@ from dataclasses import replace
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
-from stillroom_registry.errors import FailedPrecondition
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
 from stillroom_server.security import bind
 from stillroom_server.settings import Settings
@@ -28,14 +28,19 @@ class MetricsEndpoint:
         if not settings.metrics_address:
             return cls(None, None, "")
         address = bind.parse_address(settings.metrics_address, field="metrics_address")
-        if not (address.is_loopback or settings.allow_insecure):
-            raise FailedPrecondition(
-                f"Other machines could read the metrics on {address}, which have neither TLS nor"
-                " tokens: listen on 127.0.0.1 and let a sidecar or proxy pass them on, or pass"
-                " --allow-insecure",
-                reason="INSECURE_BIND",
+        if address.is_unix:
+            raise InvalidArgument(
+                "metrics_address must be host:port; metrics are not served on a Unix socket",
+                reason="INVALID_ADDRESS",
                 field="metrics_address",
             )
+        bind.require_safe(
+            address,
+            tls=False,
+            tokens=False,
+            allow_insecure=settings.allow_insecure,
+            field="metrics_address",
+        )
         try:
             server, thread = start_http_server(address.port, address.host, registry)
         except OSError as error:

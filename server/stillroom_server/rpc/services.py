@@ -5,11 +5,18 @@ from __future__ import annotations
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
-from grpc_reflection.v1alpha import reflection
 from stillroom.v1 import classification_service_pb2, cost_service_pb2
 
 from stillroom_server.parts import Parts
-from stillroom_server.rpc import distillation, embedding, models, operations, server_info, uploads
+from stillroom_server.rpc import (
+    distillation,
+    embedding,
+    models,
+    operations,
+    reflection,
+    server_info,
+    uploads,
+)
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.health import Health
 from stillroom_server.rpc.idempotency import Idempotency
@@ -48,7 +55,8 @@ async def register(server: grpc.aio.Server, parts: Parts, access: Access) -> Hea
         handlers = registrar.handlers(descriptor, servicers.get(descriptor.full_name))
         server.add_generic_rpc_handlers((handlers,))
     names = [descriptor.full_name for descriptor in SERVICES]
-    reflection.enable_server_reflection([*names, health.SERVICE_NAME], server)
+    described = reflection.ReflectionServicer([*names, health.SERVICE_NAME])
+    server.add_generic_rpc_handlers((registrar.handlers(reflection.DESCRIPTOR, described),))
     checked = Health(names)
     await checked.attach(server)
     return checked

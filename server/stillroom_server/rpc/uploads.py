@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -49,7 +50,8 @@ class UploadServicer:
                 await in_thread(writer.write, message.chunk)
             return pb.UploadResponse(upload=_message(await in_thread(writer.finish)))
         finally:
-            writer.close()  # not awaited: a cancelled RPC must free the upload too
+            # Shielded: the RPC may be cancelled, and the upload must be freed all the same.
+            await asyncio.shield(in_thread(writer.close))
 
     async def GetUpload(self, request: pb.GetUploadRequest, call: Call) -> pb.GetUploadResponse:
         info = await in_thread(self._store.get, request.name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from stillroom_server.security.tokens import TokenFile, Tokens
 from stillroom_server.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 class Access:
@@ -17,7 +20,12 @@ class Access:
     @classmethod
     def from_settings(cls, settings: Settings) -> Access:
         """Reads the token file, if there is one to read."""
-        return cls(TokenFile.load(settings.token_file) if settings.token_file is not None else None)
+        if settings.token_file is None:
+            return cls(None)
+        tokens = TokenFile.load(settings.token_file)
+        for warning in tokens.warnings:
+            _log.warning("%s", warning)
+        return cls(tokens)
 
     def __call__(self, context: Any) -> str:
         """The caller's name, empty without tokens. Raises Unauthenticated."""

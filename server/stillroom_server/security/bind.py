@@ -101,8 +101,8 @@ def require_safe(
         return
     ways = []
     if field == "address":
-        missing = [] if tls else ["--certificate and --key, to encrypt"]
-        missing += [] if tokens else ["--tokens, to know who asks"]
+        missing = [] if tls else ["--tls-certificate and --tls-key, to encrypt"]
+        missing += [] if tokens else ["--token-file, to know who asks"]
         ways.append(f"pass {', and '.join(missing)}")
     ways.append(f"listen on this machine alone with --{field.replace('_', '-')} 127.0.0.1:PORT")
     ways.append("pass --allow-insecure when the network itself keeps strangers out")

@@ -13,7 +13,7 @@ from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
 from stillroom_server.security.certificates import Validity, validities
 
-CERTIFICATE, KEY, CLIENT_CA = "certificate", "key", "client_ca"
+CERTIFICATE, KEY, CLIENT_CA = "tls_certificate", "tls_key", "tls_client_ca"
 
 # OpenSSL's words. It keeps one certificate for each type of key: the last one stands for a key of
 # another type than the certificate's.

@@ -73,7 +73,7 @@ class TokenFile:
     """Reads token files."""
 
     @staticmethod
-    def load(path: Path, *, setting: str = "tokens") -> Tokens:
+    def load(path: Path, *, setting: str = "token_file") -> Tokens:
         """The tokens in ``path``; ``setting`` is the field that errors name.
 
         Raises FailedPrecondition (TOKEN_FILE_UNREADABLE), InvalidArgument (INVALID_TOKEN_FILE) with

@@ -300,7 +300,7 @@ class Embeddings(_message.Message):
 
     @_builtins.property
     def token_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Tokens of each text that went into its vector (after truncation)."""
+        """Tokens of each text after truncation; unknown ones count here, though not in the vector."""
 
     @_builtins.property
     def truncated(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:

@@ -67,7 +67,7 @@ class UploadServiceServicer:
         Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
         that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
         resume), RESOURCE_EXHAUSTED (over `max_upload_bytes`, or the disk is full), ABORTED (another
-        stream writes this upload).
+        stream writes this upload), FAILED_PRECONDITION (the upload to resume is complete).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,7 +81,8 @@ class UploadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteUpload(self, request, context):
-        """Discards an upload before it expires. NOT_FOUND when unknown.
+        """Discards an upload before it expires. NOT_FOUND when unknown, FAILED_PRECONDITION while an
+        operation reads it, ABORTED while a stream writes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,12 +44,14 @@ class UploadServiceStub:
     Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
     that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
     resume), RESOURCE_EXHAUSTED (over `max_upload_bytes`, or the disk is full), ABORTED (another
-    stream writes this upload).
+    stream writes this upload), FAILED_PRECONDITION (the upload to resume is complete).
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.GetUploadRequest, _upload_service_pb2.GetUploadResponse]
     """The state of an upload; `committed_bytes` is where to go on. NOT_FOUND when unknown or expired."""
     DeleteUpload: _grpc.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]
-    """Discards an upload before it expires. NOT_FOUND when unknown."""
+    """Discards an upload before it expires. NOT_FOUND when unknown, FAILED_PRECONDITION while an
+    operation reads it, ABORTED while a stream writes it.
+    """
 
 @_typing.type_check_only
 class UploadServiceAsyncStub(UploadServiceStub):
@@ -67,12 +69,14 @@ class UploadServiceAsyncStub(UploadServiceStub):
     Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
     that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
     resume), RESOURCE_EXHAUSTED (over `max_upload_bytes`, or the disk is full), ABORTED (another
-    stream writes this upload).
+    stream writes this upload), FAILED_PRECONDITION (the upload to resume is complete).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.GetUploadRequest, _upload_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """The state of an upload; `committed_bytes` is where to go on. NOT_FOUND when unknown or expired."""
     DeleteUpload: _aio.UnaryUnaryMultiCallable[_upload_service_pb2.DeleteUploadRequest, _upload_service_pb2.DeleteUploadResponse]  # type: ignore[assignment]
-    """Discards an upload before it expires. NOT_FOUND when unknown."""
+    """Discards an upload before it expires. NOT_FOUND when unknown, FAILED_PRECONDITION while an
+    operation reads it, ABORTED while a stream writes it.
+    """
 
 class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
     """Brings files to the server: corpora, labeled data, model folders. What is uploaded is named
@@ -93,7 +97,7 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (no header, an offset that is not the committed size, a digest or size
         that does not match: the upload is then discarded), NOT_FOUND (unknown or expired upload to
         resume), RESOURCE_EXHAUSTED (over `max_upload_bytes`, or the disk is full), ABORTED (another
-        stream writes this upload).
+        stream writes this upload), FAILED_PRECONDITION (the upload to resume is complete).
         """
 
     @_abc_1.abstractmethod
@@ -110,6 +114,8 @@ class UploadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _upload_service_pb2.DeleteUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_upload_service_pb2.DeleteUploadResponse, _abc.Awaitable[_upload_service_pb2.DeleteUploadResponse]]:
-        """Discards an upload before it expires. NOT_FOUND when unknown."""
+        """Discards an upload before it expires. NOT_FOUND when unknown, FAILED_PRECONDITION while an
+        operation reads it, ABORTED while a stream writes it.
+        """
 
 def add_UploadServiceServicer_to_server(servicer: UploadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
