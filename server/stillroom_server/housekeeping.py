@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 from stillroom_registry.errors import StillroomError
 from stillroom_registry.names import ModelRef
-from stillroom_registry.values import ModelKind
+from stillroom_registry.values import ModelKind, system_clock
 
 from stillroom_server.parts import Parts
 from stillroom_server.rpc.health import Health
 
 _LOOK_SECONDS = 0.5
 _EXPIRE_SECONDS = 600.0
+_GARBAGE_GRACE = timedelta(hours=1)
 _PAGE = 1000
 _log = logging.getLogger(__name__)
 
@@ -28,11 +30,14 @@ class Housekeeper:
         parts: Parts,
         health: Health,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], datetime] = system_clock,
     ) -> None:
         self._parts = parts
         self._health = health
         self._sleep = sleep
+        self._now = now
         self._seen: int | None = None
+        self._names: frozenset[str] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -52,22 +57,27 @@ class Housekeeper:
                 await task
 
     async def look(self) -> None:
-        """When the database has changed: health and series for the models that are there now."""
+        """Health and series for the models that are there now; reads only what has changed."""
         version = self._parts.registry.database.data_version()
-        if version == self._seen:
-            return
-        names = await asyncio.to_thread(self._models)
-        self._parts.embed_metrics.declare(
-            name for name, kind in names.items() if kind is not ModelKind.CLASSIFIER
-        )
-        self._parts.pool.prune()
+        if version != self._seen:
+            names = await asyncio.to_thread(self._models)
+            self._parts.embed_metrics.declare(
+                name for name, kind in names.items() if kind is not ModelKind.CLASSIFIER
+            )
+            self._parts.pool.prune()
+            self._names, self._seen = frozenset(names), version
         failed = {ModelRef.parse(failure.name).model for failure in self._parts.pool.failures()}
-        await self._health.models({name: name not in failed for name in names})
-        self._seen = version
+        await self._health.models({name: name not in failed for name in self._names})
 
     async def expire(self) -> None:
-        """Discards uploads that nobody used in time."""
-        await asyncio.to_thread(self._parts.uploads.expire)
+        """Discards uploads that nobody used in time, operations that ended long ago, and blobs
+        that nothing refers to any more."""
+        now = self._now()
+        parts = self._parts
+        await asyncio.to_thread(parts.uploads.expire, now)
+        kept = timedelta(days=parts.settings.operation_days)
+        await asyncio.to_thread(parts.operations.forget_ended, now - kept)
+        await asyncio.to_thread(parts.registry.collect_garbage, grace=_GARBAGE_GRACE, now=now)
 
     def _models(self) -> dict[str, ModelKind]:
         found: dict[str, ModelKind] = {}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
-from stillroom_registry.values import ModelVersion
+from stillroom_registry.values import ModelVersion, system_clock
 
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
@@ -26,11 +26,6 @@ from stillroom_server.settings import Settings
 from stillroom_server.uploads.store import UploadStore
 
 OPERATION_KINDS = ("distill", "import")
-
-
-def now() -> datetime:
-    """The time of day, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ def build(
     data_dir: Path,
     registry: Registry,
     metrics: CollectorRegistry,
-    clock: Callable[[], datetime] = now,
+    clock: Callable[[], datetime] = system_clock,
 ) -> Parts:
     """Everything built, nothing started. ``data_dir`` is open and ours."""
     operations = OperationStore(registry.database, clock)

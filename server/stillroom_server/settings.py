@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     max_uploads_bytes: int = Field(
         50_000 * MEGABYTE, ge=1, description="bytes of all uploads together"
     )
+    operation_days: float = Field(
+        30, gt=0, description="days until an ended operation is forgotten"
+    )
     upload_hours: float = Field(24, gt=0, description="hours until an unused upload is discarded")
 
     # Work

@@ -211,6 +211,12 @@ class OperationStore(OperationLeases):
                 )
             connection.execute(sa.delete(operations).where(operations.c.id == operation_id))
 
+    def forget_ended(self, before: datetime) -> int:
+        """Delete the operations that ended before ``before``; how many there were."""
+        with self.database.write() as connection:
+            old = sa.delete(operations).where(operations.c.end_time < before)
+            return connection.execute(old).rowcount
+
     def _get(self, connection: sa.Connection, operation_id: str) -> Operation:
         row = connection.execute(
             sa.select(operations).where(operations.c.id == operation_id)

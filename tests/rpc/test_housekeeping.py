@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from inference.students import write_student
+from prometheus_client import CollectorRegistry
+from serving import serving
+from stillroom_registry.database import Database
+from stillroom_registry.datadir import DATABASE_FILE, DataDirectory
+from stillroom_registry.registry import Registry
+from stillroom_registry.values import ModelKind
+from stillroom_server.housekeeping import Housekeeper
+from stillroom_server.parts import build
+from stillroom_server.rpc.health import Health
+from stillroom_server.settings import Settings
+
+from rpc.conftest import publish_models
+
+
+async def test_old_operations_and_unreferenced_blobs_go(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        database = Database.open(directory.path / DATABASE_FILE)
+        registry = Registry.open(directory.path, database=database)
+        moment = datetime.now(UTC)
+        settings = Settings(data_dir=tmp_path / "data", operation_days=1)
+        parts = build(settings, directory.path, registry, CollectorRegistry(), lambda: moment)
+        registry.publish("s", ModelKind.STUDENT, write_student(tmp_path / "student"))
+        digest = registry.resolve("s").files[0].digest
+        registry.delete_model("s")
+        ended = parts.operations.create("import", {})
+        parts.operations.request_cancel(ended.id)
+        waiting = parts.operations.create("import", {})
+
+        keeper = Housekeeper(parts, Health([]), now=lambda: moment + timedelta(hours=23))
+        await keeper.expire()
+        assert parts.operations.get(ended.id).done
+        assert not registry.blobs.exists(digest)
+
+        keeper = Housekeeper(parts, Health([]), now=lambda: moment + timedelta(hours=25))
+        await keeper.expire()
+        assert [item.id for item in parts.operations.list().items] == [waiting.id]
+        parts.pool.close()
+        registry.close()
+        database.close()
+
+
+def test_a_model_that_comes_is_served_and_one_that_goes_is_unknown(tmp_path: Path) -> None:
+    publish_models(tmp_path / "data", tmp_path)
+    with serving(tmp_path / "data") as running:
+        health = health_pb2_grpc.HealthStub(running.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="models/new"), timeout=20)
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        other = Registry.open(tmp_path / "data")  # as the runner does
+        other.publish("new", ModelKind.STUDENT, tmp_path / "student")
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        other.delete_model("new")
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        other.close()
