@@ -1,8 +1,8 @@
 """Domain errors, by whose fault they are and what can be done about them.
 
-One class a canonical condition, after containerd's errdefs: the domain raises these, and the transport
-turns each into a status in one place (``stillroom_server.rpc.errors``). A room that wants to be caught
-by name derives its own class from one of them.
+One class a canonical condition, after containerd's errdefs: the domain raises these, and the
+transport turns each into a status in one place (``stillroom_server.rpc.errors``). A room that wants
+to be caught by name derives its own class from one of them.
 
     StillroomError
      ├ InvalidArgument      the request is wrong whatever the state; ``field`` names the culprit
@@ -11,7 +11,7 @@ by name derives its own class from one of them.
      ├ AlreadyExists        the name is taken
      ├ FailedPrecondition   the state forbids it; the caller must change the state first
      ├ Aborted              a concurrent change won; read again, then retry
-     ├ ResourceExhausted    a quota, the disk or the admission limit; ``retry_after`` when waiting helps
+     ├ ResourceExhausted    a quota, the disk, a limit; ``retry_after`` when waiting helps
      ├ Unavailable          not now; retrying the same request is right
      ├ PermissionDenied     known caller, forbidden thing
      ├ Unauthenticated      unknown caller
@@ -30,9 +30,9 @@ from collections.abc import Mapping
 class StillroomError(Exception):
     """Base of every domain error.
 
-    ``reason`` is a stable UPPER_SNAKE word for machines, ``message`` a sentence for people that says
-    what to do, ``field`` the path of the request field at fault, ``metadata`` string pairs about this
-    occurrence, ``retry_after`` seconds after which the same request may succeed.
+    ``reason`` is a stable UPPER_SNAKE word for machines, ``message`` a sentence for people that
+    says what to do, ``field`` the path of the request field at fault, ``metadata`` string pairs about
+    this occurrence, ``retry_after`` seconds after which the same request may succeed.
     """
 
     default_reason = "INTERNAL"
