@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
-from stillroom_registry.names import ModelRef
+from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, Registry
 
 from stillroom_server.distillation.options import StaticOptions
@@ -98,7 +98,7 @@ def read_request(request: Any) -> tuple[str, StaticOptions]:
     name = request.get("name")
     if not isinstance(name, str):
         raise InvalidArgument("a name for the student is needed", field="name")
-    ModelRef.parse(name, field="name")
+    check_model_name(name, field="name")
     recipe = request.get("recipe") or {"static": {}}
     if not isinstance(recipe, Mapping) or set(recipe) != {"static"}:
         raise InvalidArgument(

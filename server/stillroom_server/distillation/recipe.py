@@ -174,8 +174,10 @@ def _encode(
     vectors = np.empty((total, teacher.dim), dtype=np.float32)
     vectors[: len(known)] = teacher.encode_ids(sequences, skip=skip, on_done=tell)
     if vocabulary.words:
+        space = " " if vocabulary.leading_space and not prompt.endswith(" ") else ""
+        texts = [space + word for word in vocabulary.words]
         vectors[len(known) :] = teacher.encode(
-            vocabulary.words, prompt=prompt, on_done=lambda done: tell(len(known) + done)
+            texts, prompt=prompt, on_done=lambda done: tell(len(known) + done)
         )
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.any():
@@ -197,9 +199,9 @@ def _reduce(
         table = vectors
     else:
         mean = static.mean_of(vectors)
-        axes, variances = static.principal_axes(vectors, mean)
+        axes, variances = static.principal_axes(vectors, mean, static.rank_importance(len(vectors)))
         kept = asked if isinstance(asked, int) else static.dimensions_for(variances, asked)
-        table = static.project(vectors, mean, axes[:, :kept])
+        table = static.temper(static.project(vectors, mean, axes[:, :kept]))
         total = float(variances.sum())
         explained = float(variances[:kept].sum()) / total if total > 0.0 else 1.0
     if coefficient is not None:

@@ -248,24 +248,15 @@ class Teacher:
             return result
 
     def _measure(self) -> int:
+        """The size of a vector, found by making one, which also tries whether all parts fit."""
         try:
-            return int(self._forward_width())
-        except RuntimeError as error:
+            return int(self._forward(np.zeros((1, 1), dtype=np.int64), None, 0).shape[1])
+        except (RuntimeError, IndexError) as error:
             raise FailedPrecondition(
-                f"the teacher's modules do not fit one another: {error}",
+                f"the teacher's parts do not fit one another: {error}",
                 reason="MODULES_MISMATCH",
                 field="teacher",
             ) from error
-
-    def _forward_width(self) -> int:
-        import torch
-
-        parts = 1 if self._pooling == (POOLER,) else len(self._pooling)
-        vectors = torch.zeros((1, self.encoder.width * parts), device=self._device)
-        with torch.inference_mode():
-            for step in self._steps:
-                vectors = step(vectors)
-        return int(vectors.shape[1])
 
 
 def _shifted(on_done: Callable[[int], None], start: int) -> Callable[[int], None]:

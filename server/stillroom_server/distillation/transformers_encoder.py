@@ -87,11 +87,12 @@ def load(files: TransformerFiles, device: torch.device, dtype: torch.dtype) -> T
     needed = [name for name in missing if not any(part in name for part in _OPTIONAL)]
     if own_code and (needed or report["unexpected_keys"]):
         raise _remote_code(files)
-    if needed or report["mismatched_keys"]:
+    reshaped = sorted(map(str, report["mismatched_keys"]))
+    if needed or reshaped:
         raise DataLoss(
             f"the weights of {files.folder.name} do not fit its config.json: missing"
             f" {', '.join(needed[:5]) or 'none'}, of another shape"
-            f" {', '.join(str(key) for key in report['mismatched_keys'][:5]) or 'none'}",
+            f" {', '.join(reshaped[:5]) or 'none'}",
             reason="WEIGHTS_INCOMPLETE",
             field="teacher",
         )

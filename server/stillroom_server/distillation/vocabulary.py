@@ -28,13 +28,15 @@ class StudentVocabulary:
 
     ``tokenizer_json`` gives row numbers as ids. ``teacher_ids`` is (rows,) int64: the teacher's id
     of each row, -1 for the added words, which are ``words``, in order. ``silent`` are the rows that
-    mean nothing (unknown, padding).
+    mean nothing (unknown, padding). ``leading_space``: to the teacher, unlike the student, a word
+    that begins a text is another one than the same word behind a space.
     """
 
     tokenizer_json: str
     teacher_ids: NDArray[np.int64]
     words: tuple[str, ...]
     silent: tuple[int, ...]
+    leading_space: bool = False
 
     def __len__(self) -> int:
         return len(self.teacher_ids)
@@ -104,6 +106,7 @@ def build_vocabulary(
         tokenizer_json=json.dumps(result, ensure_ascii=False),
         teacher_ids=ids,
         words=tuple(add),
+        leading_space=result["pre_tokenizer"] != source.get("pre_tokenizer"),
         silent=tuple(sorted(rows[token] for token in keep if token in rows)),
     )
 

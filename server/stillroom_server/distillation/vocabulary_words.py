@@ -32,12 +32,14 @@ def add_words(source: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     forms = _forms(before, words)
     unsplit = [_whole(before, form) for form in forms]
     matched = [piece is None for piece in unsplit]
-    result = _insert(source, before, forms, unsplit, matched)
+    # An added token is spelled as it was given: the tokenizer itself normalizes it once more.
+    given = [word.strip() for word in words]
+    result = _insert(source, before, given, unsplit, matched)
     lost = _not_single(result, words)
     if lost:
         for index in lost:
             matched[index] = True
-        result = _insert(source, before, forms, unsplit, matched)
+        result = _insert(source, before, given, unsplit, matched)
         for index in _not_single(result, words):
             raise _refused(index, words[index], "cannot be made one token of this tokenizer")
     return result
@@ -84,7 +86,7 @@ def _whole(tokenizer: Tokenizer, form: str) -> str | None:
 def _insert(
     source: Mapping[str, Any],
     before: Tokenizer,
-    forms: Sequence[str],
+    words: Sequence[str],
     unsplit: Sequence[str | None],
     matched: Sequence[bool],
 ) -> dict[str, Any]:
@@ -92,18 +94,18 @@ def _insert(
     their ids."""
     result = dict(source)
     pieces = [
-        form if as_added or piece is None else piece
-        for form, piece, as_added in zip(forms, unsplit, matched, strict=True)
+        word if as_added or piece is None else piece
+        for word, piece, as_added in zip(words, unsplit, matched, strict=True)
     ]
     model = dict(source["model"])
     first = len(model["vocab"])
     known = set(before.get_vocab(with_added_tokens=True))
     for index, piece in enumerate(pieces):
         if piece in known:
-            raise _refused(index, forms[index], "is in the teacher's vocabulary already")
+            raise _refused(index, words[index], "is in the teacher's vocabulary already")
         known.add(piece)
     if model["type"] == "Unigram":
-        scores = _unigram_scores(before, model, forms)
+        scores = _unigram_scores(before, model, words)
         model["vocab"] = model["vocab"] + [[p, s] for p, s in zip(pieces, scores, strict=True)]
     else:
         model["vocab"] = {**model["vocab"], **{p: first + i for i, p in enumerate(pieces)}}
@@ -114,14 +116,14 @@ def _insert(
         *(
             {
                 "id": first + index,
-                "content": form,
+                "content": word,
                 "single_word": True,
                 "lstrip": True,  # else the space before the word would be a token of its own
                 "rstrip": False,
                 "normalized": True,
                 "special": False,
             }
-            for index, (form, as_added) in enumerate(zip(forms, matched, strict=True))
+            for index, (word, as_added) in enumerate(zip(words, matched, strict=True))
             if as_added
         ),
     ]
