@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Generic, Protocol, TypeVar
 
 from stillroom_registry.errors import Internal, NotFound, StillroomError
+from stillroom_registry.names import ModelRef
 
 from stillroom_server.inference.embedder import EmbedderInfo, StudentEmbedder
 
@@ -39,13 +40,18 @@ V = TypeVar("V", bound=Version)
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A version in memory. ``last_used`` is in seconds of the pool's clock."""
+    """A version in memory. ``last_used`` is in seconds of the pool's clock; ``model`` is the name
+    without the version."""
 
     name: str
     embedder: StudentEmbedder
     loaded_at: datetime
     load_seconds: float
     last_used: float
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        self.model = ModelRef.parse(self.name).model
 
     @property
     def info(self) -> EmbedderInfo:

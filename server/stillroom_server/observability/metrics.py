@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
+
+from stillroom_server.observability.tallies import Counter, Counters, Histogram, Histograms
 
 LATENCY_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -24,32 +26,31 @@ class RequestMetrics:
     """RPCs by method and code, and how long they took."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "stillroom_requests", "Finished RPCs", ["method", "code"], registry=registry
+        self._requests = Counters(
+            registry, "stillroom_requests", "Finished RPCs", ["method", "code"]
         )
-        self._seconds = Histogram(
+        self._seconds = Histograms(
+            registry,
             "stillroom_request_duration_seconds",
             "From the arrival of an RPC to its end; for streams, their whole life",
             ["method"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            LATENCY_BUCKETS,
         )
-        self._counters: dict[tuple[str, str], Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
+        self._methods: dict[str, tuple[dict[str, Counter], Histogram]] = {}
 
     def declare(self, method: str) -> None:
         """Makes the series of ``method`` (``/package.Service/Rpc``), all at zero."""
-        self._histograms[method] = self._seconds.labels(method)
-        for code in grpc.StatusCode:
-            self._counters[method, code.name] = self._requests.labels(method, code.name)
+        codes = {code.name: self._requests.labels(method, code.name) for code in grpc.StatusCode}
+        self._methods[method] = codes, self._seconds.labels(method)
 
     def finished(self, method: str, code: str, seconds: float) -> None:
         """One RPC ended with the gRPC code named ``code`` after ``seconds``."""
-        self._counters[method, code].inc()
-        self._histograms[method].observe(seconds)
+        codes, histogram = self._methods[method]
+        codes[code].add()
+        histogram.observe(seconds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _ModelSeries:
     texts: Counter
     tokens: Counter
@@ -61,65 +62,56 @@ class EmbedMetrics:
     """Texts and tokens by model, time by phase."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str) -> Counter:
-            return Counter(f"stillroom_embed_{name}", text, ["model"], registry=registry)
+        def counters(name: str, text: str) -> Counters:
+            return Counters(registry, f"stillroom_embed_{name}", text, ["model"])
 
-        self._texts = counter("texts", "Texts embedded")
-        self._tokens = counter("tokens", "Tokens embedded, after truncation")
-        self._truncated = counter("truncated_texts", "Texts cut to the limit")
-        self._warned = counter("warned_texts", "Texts that are empty or all unknown")
-        self._items = Counter(
+        self._families = (
+            counters("texts", "Texts embedded"),
+            counters("tokens", "Tokens embedded, after truncation"),
+            counters("truncated_texts", "Texts cut to the limit"),
+            counters("warned_texts", "Texts that are empty or all unknown"),
+        )
+        items = Counters(
+            registry,
             "stillroom_stream_items",
             "Items of embedding streams, by the code of their answer",
             ["code"],
-            registry=registry,
         )
-        phases = Histogram(
+        phases = Histograms(
+            registry,
             "stillroom_embed_phase_duration_seconds",
             "Time of one request or stream item by phase",
             ["phase"],
-            buckets=LATENCY_BUCKETS,
-            registry=registry,
+            LATENCY_BUCKETS,
         )
-        self._phases = {phase: phases.labels(phase) for phase in PHASES}
-        self._codes = {code.name: self._items.labels(code.name) for code in grpc.StatusCode}
+        self.tokenize, self.infer, self.serialize = (phases.labels(phase) for phase in PHASES)
+        self._codes = {code.name: items.labels(code.name) for code in grpc.StatusCode}
         self._models: dict[str, _ModelSeries] = {}
 
     def declare(self, models: Iterable[str]) -> None:
         """Makes the series of new models, and drops those of models that are no more."""
         names = set(models)
         for name in names - self._models.keys():
-            self._models[name] = _ModelSeries(
-                self._texts.labels(name),
-                self._tokens.labels(name),
-                self._truncated.labels(name),
-                self._warned.labels(name),
-            )
+            self._models[name] = _ModelSeries(*(family.labels(name) for family in self._families))
         for name in self._models.keys() - names:
-            for metric in (self._texts, self._tokens, self._truncated, self._warned):
-                metric.remove(name)
+            for family in self._families:
+                family.remove(name)
             del self._models[name]
 
-    def embedded(self, model: str, *, texts: int, tokens: int, truncated: int, warned: int) -> None:
+    def embedded(self, model: str, texts: int, tokens: int, truncated: int, warned: int) -> None:
         """One list of texts was embedded by ``model``, a resolved model name."""
         series = self._models.get(model)
         if series is None:
             self.declare({*self._models, model})
             series = self._models[model]
-        series.texts.inc(texts)
-        series.tokens.inc(tokens)
-        if truncated:
-            series.truncated.inc(truncated)
-        if warned:
-            series.warned.inc(warned)
-
-    def phase(self, phase: str, seconds: float) -> None:
-        """``phase`` (one of PHASES) of one request took ``seconds``."""
-        self._phases[phase].observe(seconds)
+        series.texts.value += texts
+        series.tokens.value += tokens
+        series.truncated.value += truncated
+        series.warned.value += warned
 
     def item(self, code: str) -> None:
         """One stream item was answered with the gRPC code named ``code``."""
-        self._codes[code].inc()
+        self._codes[code].add()
 
 
 class GaugeCollector:

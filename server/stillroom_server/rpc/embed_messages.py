@@ -7,7 +7,7 @@ Answers are built as the private wire messages, whose vectors are one field of b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.v1 import common_pb2
@@ -72,10 +72,29 @@ def answer_bytes(texts: int, dimensions: int, chosen: EmbedOptions) -> int:
     return _FIXED_BYTES + texts * (row + _BYTES_PER_TEXT)
 
 
+class Summary(NamedTuple):
+    """What an answer tells of its texts, as plain numbers: cheaper than arrays for few texts."""
+
+    token_counts: list[int]
+    truncated: int
+    warned: int
+
+
+def summarize(result: EmbedResult) -> Summary:
+    """Counts of a result. Flags are counted as bytes: a fifth of the cost of a reduction."""
+    texts = len(result.warnings)
+    return Summary(
+        result.tokens.tolist(),
+        result.truncated.tobytes().count(1),
+        texts - result.warnings.tobytes().count(0),
+    )
+
+
 def response(
     request: Request,
     model_version: str,
     result: EmbedResult,
+    summary: Summary,
     element_type: ElementType,
     total_seconds: float,
 ) -> bytes:
@@ -84,16 +103,16 @@ def response(
     embeddings = wire.WireEmbeddings(
         model_version=model_version,
         vectors=_vectors(rows, dimensions, element_type, encode(result.vectors, element_type)),
-        token_counts=result.tokens.tolist(),
+        token_counts=summary.token_counts,
         timings=pb.EmbedTimings(
             total_nanos=int(total_seconds * 1e9),
             tokenize_nanos=int(result.timings.tokenize * 1e9),
             infer_nanos=int(result.timings.infer * 1e9),
         ),
     )
-    if result.truncated.any():
+    if summary.truncated:
         embeddings.truncated.extend(result.truncated.tolist())
-    if result.warnings.any():
+    if summary.warned:
         embeddings.warnings.extend(
             pb.TextWarning(index=index, kind=_WARNINGS[kind]) for index, kind in result.warned()
         )

@@ -9,17 +9,16 @@ from collections.abc import AsyncIterator, Callable
 from google.protobuf.descriptor import ServiceDescriptor
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
-from stillroom_registry.names import ModelRef
 from stillroom_registry.values import ModelVersion
 
 from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.inference.options import EmbedOptions
-from stillroom_server.inference.results import EmbedResult
+from stillroom_server.inference.results import EmbedResult, Timings
 from stillroom_server.observability.metrics import EmbedMetrics
 from stillroom_server.rpc import embed_messages, errors
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread, parse
-from stillroom_server.rpc.embed_messages import Request
+from stillroom_server.rpc.embed_messages import Request, Summary
 from stillroom_server.settings import Settings
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["EmbeddingService"]
@@ -88,10 +87,11 @@ class EmbeddingServicer:
             raise _too_large(size, limit, limit_name)
         result = await self._run(loaded, list(request.texts), options)
         computed = self._clock()
+        summary = embed_messages.summarize(result)
         answer = embed_messages.response(
-            request, loaded.name, result, options.element_type, computed - started
+            request, loaded.name, result, summary, options.element_type, computed - started
         )
-        self._observe(loaded, result, self._clock() - computed)
+        self._observe(loaded.model, result.timings, summary, self._clock() - computed)
         return answer
 
     async def _model(self, ref: str) -> LoadedModel:
@@ -110,17 +110,13 @@ class EmbeddingServicer:
             return loaded.embedder.embed(texts, options)
         return await asyncio.to_thread(loaded.embedder.embed, texts, options)
 
-    def _observe(self, loaded: LoadedModel, result: EmbedResult, serialize: float) -> None:
-        self._metrics.phase("tokenize", result.timings.tokenize)
-        self._metrics.phase("infer", result.timings.infer)
-        self._metrics.phase("serialize", serialize)
-        self._metrics.embedded(
-            ModelRef.parse(loaded.name).model,
-            texts=len(result.tokens),
-            tokens=int(result.tokens.sum()),
-            truncated=int(result.truncated.sum()),
-            warned=int((result.warnings != 0).sum()),
-        )
+    def _observe(self, model: str, timings: Timings, summary: Summary, serialize: float) -> None:
+        metrics = self._metrics
+        metrics.tokenize.observe(timings.tokenize)
+        metrics.infer.observe(timings.infer)
+        metrics.serialize.observe(serialize)
+        tokens = summary.token_counts
+        metrics.embedded(model, len(tokens), sum(tokens), summary.truncated, summary.warned)
 
     def _error(self, error: Exception, correlation_id: str) -> bytes:
         status = errors.to_status(error)
