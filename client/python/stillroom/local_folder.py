@@ -66,10 +66,12 @@ class NewFolder:
                 )
 
     def begin_file(self, path: str) -> None:
-        """The chunks that follow belong to ``path``; goes on where an interrupted one stopped."""
+        """The chunks that follow belong to ``path``: finishes the file before it, or goes on with
+        the same one, which was interrupted."""
         if self.partial is not None and self.partial.path == path:
             return
-        if self.partial is not None or path not in self._digests or path in self.complete:
+        self.finish_file()
+        if path not in self._digests or path in self.complete:
             raise Internal(f"the server sent {path!r} out of turn", reason="MALFORMED_ANSWER")
         with translated(self._target):
             place = self._folder.joinpath(*PurePosixPath(path).parts)

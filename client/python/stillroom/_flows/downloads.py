@@ -84,7 +84,6 @@ async def _receive(
         async for answer in answers:
             match answer.WhichOneof("payload"):
                 case "file":
-                    await core.transport.offload(writer.finish_file)
                     await core.transport.offload(writer.begin_file, answer.file.path)
                 case "chunk":
                     await core.transport.offload(writer.write, answer.chunk)

@@ -13,12 +13,24 @@ from stillroom._protocol.rpcs import A, Q, Rpc
 from stillroom._transport import channel as channels
 from stillroom._transport.blocking import closed_error
 from stillroom.connection import Connection
-from stillroom.errors import from_rpc_error
+from stillroom.errors import Internal, StillroomError, Unavailable, from_rpc_error
 
 _END: Any = vars(grpc.aio)["EOF"]  # the stubs lack it
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+# What grpc.aio makes of a stream that ended while a request was being written, without waiting for
+# the status that the server sent.
+_BROKEN_WHILE_WRITING = "Internal error from Core"
+
+
+def _translated(error: grpc.RpcError, target: str) -> StillroomError:
+    found = from_rpc_error(error, target)
+    if isinstance(found, Internal) and found.message == _BROKEN_WHILE_WRITING:
+        return Unavailable("the stream broke while it was written", reason="STREAM_BROKEN")
+    return found
 
 
 class AsyncExchange:
@@ -43,7 +55,7 @@ class AsyncExchange:
         try:
             answer = await self._call.read()
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from None
+            raise _translated(error, self._target) from None
         return None if answer is _END else answer
 
     async def cancel(self) -> None:
@@ -66,7 +78,7 @@ class AsyncTransport:
         try:
             data = await stub(request.SerializeToString(), timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from None
+            raise _translated(error, self._target) from None
         return rpc.parse(data)
 
     async def receive(
@@ -78,7 +90,7 @@ class AsyncTransport:
             async for data in call:
                 yield rpc.parse(data)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from None
+            raise _translated(error, self._target) from None
         finally:
             call.cancel()
 
@@ -94,7 +106,7 @@ class AsyncTransport:
             opened({k: v for k, v in await call.initial_metadata() if isinstance(v, str)})
             return rpc.parse(await call)
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self._target) from None
+            raise _translated(error, self._target) from None
         finally:
             call.cancel()
 

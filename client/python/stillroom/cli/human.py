@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC
+from typing import TYPE_CHECKING
 
-from google.protobuf.timestamp_pb2 import Timestamp
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
 
 
 def size(count: int) -> str:

@@ -74,14 +74,10 @@ class Session:
 
     def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Names and values, one pair a line, for people."""
-        from rich.table import Table
-
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-        for name, value in pairs:
-            table.add_row(name, safe(value))
-        self.out.print(table)
+        listed = list(pairs)
+        width = max((len(name) for name, _ in listed), default=0)
+        for name, value in listed:
+            self.out.print(f"{name:{width}}  {safe(value)}")
 
     @contextmanager
     def exiting(self) -> Iterator[None]:

@@ -1,0 +1,237 @@
+"""The parts that do no I/O."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stillroom._faces import BlockingFace, Method, Stream
+from stillroom._protocol import enums, texts, vectors
+from stillroom._protocol.deadlines import Backoff, Deadline
+from stillroom._protocol.window import Item, Window, shifted
+from stillroom.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    StillroomError,
+    Unavailable,
+)
+from stillroom.internal.v1 import embedding_wire_pb2 as wire
+from stillroom.v1 import common_pb2, model_pb2
+from stillroom.v1 import embedding_service_pb2 as pb
+
+
+def test_the_wire_twin_reads_what_the_public_message_writes() -> None:
+    public = pb.EmbedStreamResponse(correlation_id="7")
+    embeddings = public.embeddings
+    embeddings.model_version = "models/m/versions/1"
+    embeddings.vectors.count, embeddings.vectors.dimensions = 2, 3
+    embeddings.vectors.float32.values.extend([0.5, -1.0, 3.25, 0.0, 1e-30, 7.0])
+    embeddings.token_counts.extend([4, 5])
+    embeddings.truncated.extend([True, False])
+    embeddings.warnings.add(index=1, kind=pb.TEXT_WARNING_KIND_EMPTY)
+    data = public.SerializeToString(deterministic=True)
+    twin = wire.WireEmbedResponse.FromString(data)
+    assert twin.SerializeToString(deterministic=True) == data
+    block = vectors.elements(twin.embeddings.vectors)
+    assert block.tolist() == np.array([[0.5, -1, 3.25], [0, 1e-30, 7]], np.float32).tolist()
+
+
+@given(st.lists(st.text(max_size=30)), st.integers(1, 60))
+def test_split_keeps_every_text_and_the_bound(given_texts: list[str], limit: int) -> None:
+    parts = texts.split(given_texts, limit)
+    assert [text for part in parts for text in part] == given_texts
+    for part in parts:
+        assert len(part) <= 1 or sum(map(texts.utf8_bytes, part)) <= limit
+
+
+@given(st.text())
+def test_utf8_bytes(text: str) -> None:
+    assert texts.utf8_bytes(text) == len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_source_takes_from_any_iterable() -> None:
+    async def feed() -> AsyncIterator[str]:
+        for word in "abcde":
+            yield word
+
+    async def take_all(source: texts.Source) -> list[list[str]]:
+        taken = []
+        while part := await source.take(2):
+            taken.append(part)
+        return taken
+
+    for iterable in (list("abcde"), iter("abcde"), feed()):
+        assert asyncio.run(take_all(texts.Source(iterable))) == [["a", "b"], ["c", "d"], ["e"]]
+    assert texts.Source("abcde").total == 1
+    assert texts.Source(iter("ab")).total is None
+    assert texts.Source({"a": 1, "b": 2}).total == 2
+
+
+def answer(sequence: int, rows: int = 1) -> wire.WireEmbedResponse:
+    block = wire.WireFloatBlock(values=np.zeros(rows, "<f4").tobytes())
+    embedded = wire.WireEmbeddings(
+        vectors=wire.WireVectors(count=rows, dimensions=1, float32=block)
+    )
+    return wire.WireEmbedResponse(embeddings=embedded, correlation_id=str(sequence))
+
+
+def test_the_window_is_a_queue_with_a_bound() -> None:
+    window = Window(2)
+    assert not window.full
+    window.sent(Item(0, 0, 1, b"first"))
+    window.sent(Item(1, 1, 3, b"second"))
+    assert window.full
+    assert [item.data for item in window] == [b"first", b"second"]
+    assert window.answered(answer(0)).stop == 1
+    assert not window.full
+    with pytest.raises(Internal):
+        window.answered(answer(0))  # again
+    with pytest.raises(Internal):
+        window.answered(answer(1, rows=1))  # of two texts
+    assert [item.sequence for item in window] == [1]  # refused answers answer nothing
+    assert window.answered(answer(1, rows=2)).stop == 3
+
+
+def test_an_unavailable_item_stays_unanswered() -> None:
+    window = Window(2)
+    window.sent(Item(0, 0, 1, b""))
+    refusal = wire.WireEmbedResponse(correlation_id="0")
+    refusal.error.code = 14
+    with pytest.raises(Unavailable):
+        window.answered(refusal)
+    assert len(window) == 1
+    empty = wire.WireEmbedResponse(correlation_id="0")
+    with pytest.raises(Internal):
+        window.answered(empty)
+
+
+def test_indexes_are_counted_from_the_callers_first_text() -> None:
+    error = NotFound("texts[2] and texts[10], not mytexts[1]", field="texts[2]", retry_after=1.0)
+    moved = shifted(error, 100)
+    assert moved.message == "texts[102] and texts[110], not mytexts[1]"
+    assert (moved.field, moved.retry_after, type(moved)) == ("texts[102]", 1.0, NotFound)
+    assert shifted(error, 0) is error
+
+
+def test_a_deadline_never_refills() -> None:
+    now = 10.0
+    deadline = Deadline(5, lambda: now)
+    assert deadline.remaining() == 5
+    now = 14.5
+    assert deadline.remaining() == 0.5
+    now = 15.0
+    with pytest.raises(DeadlineExceeded):
+        deadline.remaining()
+    assert Deadline(None, lambda: now).remaining() is None
+
+
+def test_backoff_doubles_to_a_cap_and_ends() -> None:
+    backoff = Backoff(lambda: 0.0, base=1, cap=5, first_attempts=2, attempts=6)
+    error = Unavailable("down")
+    assert backoff.pause(error) == 1
+    with pytest.raises(Unavailable):
+        backoff.pause(error)
+    backoff.progressed()
+    assert [backoff.pause(error) for _ in range(5)] == [1, 2, 4, 5, 5]
+    with pytest.raises(Unavailable):
+        backoff.pause(error)
+    backoff.progressed()
+    assert backoff.pause(Unavailable("down", retry_after=30)) == 30
+    assert Backoff(lambda: 1.0, base=1).pause(error) == 0.5
+
+
+@given(st.lists(st.integers(0, 700), min_size=1, max_size=12), st.booleans())
+def test_rows_collects_blocks(sizes: list[int], known: bool) -> None:
+    total = sum(sizes)
+    rows = vectors.Rows(total if known else None)
+    everything = np.arange(total * 3, dtype=np.float32).reshape(total, 3)
+    at = 0
+    for size in sizes:
+        rows.add(everything[at : at + size])
+        at += size
+    result = rows.finish()
+    np.testing.assert_array_equal(result, everything)
+    assert result.flags.owndata
+
+
+def test_a_known_total_costs_no_more_than_the_result() -> None:
+    rows = vectors.Rows(5000)
+    block = np.ones((500, 4), np.float16)
+    for _ in range(10):
+        rows.add(block)
+    result = rows.finish()
+    assert result.nbytes == 5000 * 4 * 2
+    assert result.base is None
+
+
+def test_enum_words() -> None:
+    assert enums.number(common_pb2.ElementType, "float16", "x") == 2
+    assert enums.number(common_pb2.ElementType, None, "x") == 0
+    assert enums.word(model_pb2.ModelKind, 2) == "student"
+    assert enums.word(model_pb2.ModelKind, 77) == "77"
+    for bad in ("unspecified", "", "FLOAT64", 2):
+        with pytest.raises(InvalidArgument) as caught:
+            enums.number(common_pb2.ElementType, bad, "element_type")  # type: ignore[arg-type]
+        assert caught.value.field == "element_type"
+        assert "float32, float16, int8, binary" in caught.value.message
+
+
+class Suspends:
+    def __await__(self) -> Any:
+        yield "something"
+
+
+async def suspending(core: object) -> None:
+    """Breaks the rule of flows."""
+    await Suspends()
+
+
+async def counting(core: list[str], upto: int) -> AsyncIterator[int]:
+    """Counts, and says when it was closed."""
+    try:
+        for number in range(upto):
+            yield number
+    finally:
+        core.append("closed")
+
+
+class Face(BlockingFace):
+    suspending = Method(suspending)
+    counting = Stream(counting)
+
+    def __init__(self) -> None:
+        self._subject: list[str] = []
+
+
+def test_a_blocking_face_refuses_to_wait_for_nothing() -> None:
+    with pytest.raises(RuntimeError, match="suspended"):
+        Face().suspending()
+
+
+def test_leaving_an_iteration_closes_its_flow() -> None:
+    face = Face()
+    for number in face.counting(10):
+        if number == 2:
+            break
+    assert face._subject == ["closed"]
+    assert list(face.counting(3)) == [0, 1, 2]
+
+
+def test_methods_show_their_documentation() -> None:
+    assert Face.counting.__doc__ == counting.__doc__
+    assert list(inspect.signature(Face().counting).parameters) == ["upto"]
+    assert list(inspect.signature(Face.counting).parameters) == ["self", "upto"]  # type: ignore[arg-type]
+
+
+def test_every_error_is_made_alike() -> None:
+    for kind in StillroomError.__subclasses__():
+        assert kind("m").reason == kind.code
+        assert str(kind("m")) == "m"
