@@ -1,8 +1,8 @@
 """Counters and histograms that one thread writes and a scrape reads.
 
-prometheus_client's own take a lock and several calls an event: with seven events a request that was
-a fifth of what the server added to a unary Embed. The event loop is the only writer here, so a plain
-number is enough; a scrape in another thread reads it between two bytecodes.
+prometheus_client's own take a lock and several calls an event: with seven events a request that
+was a fifth of what the server added to a unary Embed. The event loop is the only writer here, so a
+plain number is enough; a scrape in another thread reads it between two bytecodes.
 """
 
 from __future__ import annotations
