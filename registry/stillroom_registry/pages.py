@@ -11,6 +11,7 @@ from stillroom_registry.errors import InvalidArgument
 
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1000
+_MAX_INTEGER = 2**63 - 1  # what the database takes
 
 
 def page_limit(page_size: int) -> int:
@@ -39,7 +40,7 @@ def read_token(listing: str, token: str, kind: type[Any]) -> Any:
         found, last = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error, RecursionError):
         found, last = None, None
-    if found != listing or type(last) is not kind:
+    if found != listing or type(last) is not kind or not _fits(last):
         raise InvalidArgument(
             "The page token is not one that this list gave, with these filters; begin again "
             "without a token.",
@@ -47,3 +48,14 @@ def read_token(listing: str, token: str, kind: type[Any]) -> Any:
             field="page_token",
         )
     return last
+
+
+def _fits(last: str | int) -> bool:
+    """Whether the database takes it: JSON also holds longer integers and lone surrogates."""
+    if isinstance(last, int):
+        return -_MAX_INTEGER <= last <= _MAX_INTEGER
+    try:
+        last.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

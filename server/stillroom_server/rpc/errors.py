@@ -16,9 +16,11 @@ from stillroom_registry import errors
 
 DOMAIN = "stillroom"
 DETAILS_KEY = "grpc-status-details-bin"
-# A status travels in HTTP/2 trailers, which peers limit to about 8 KiB.
-_MAX_MESSAGE = 2048
-_MAX_METADATA = 512
+# A status travels in HTTP/2 trailers, which peers limit to about 8 KiB: the message as
+# grpc-message, and in the details, once in base64 by itself and once as a field's violation.
+_MAX_MESSAGE = 1536
+_MAX_METADATA = 384
+_MAX_ENCODED = 12  # bytes of one character, percent-encoded
 _DEFAULT_RETRY_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -119,4 +121,16 @@ def _pack(details: list[any_pb2.Any], message: Message) -> None:
 
 
 def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """``text`` if it takes at most ``limit`` bytes where it is percent-encoded, else its start."""
+    if len(text) <= limit // _MAX_ENCODED or (len(text) <= limit and _is_plain(text)):
+        return text
+    size = len("…".encode()) * 3
+    for end, character in enumerate(text):
+        size += 1 if _is_plain(character) else 3 * len(character.encode())
+        if size > limit:
+            return f"{text[:end]}…"
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and "%" not in text
