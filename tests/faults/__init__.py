@@ -1,0 +1,1 @@
+"""Kills, hostile messages, broken streams, full disks and long runs against a real server."""
