@@ -40,7 +40,7 @@ def test_the_wire_twin_reads_what_the_public_message_writes() -> None:
     data = public.SerializeToString(deterministic=True)
     twin = wire.WireEmbedResponse.FromString(data)
     assert twin.SerializeToString(deterministic=True) == data
-    block = vectors.elements(twin.embeddings.vectors)
+    block = vectors.decode(twin.embeddings.vectors, 2).elements
     assert block.tolist() == np.array([[0.5, -1, 3.25], [0, 1e-30, 7]], np.float32).tolist()
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from stillroom._protocol import enums, vectors
 from stillroom.errors import StillroomError
 from stillroom.internal.v1.embedding_wire_pb2 import WireEmbeddings
 from stillroom.v1 import embedding_service_pb2 as pb
+
+T = TypeVar("T", np.int32, np.bool_)
 
 
 class EmbedOptions(TypedDict, total=False):
@@ -46,89 +49,91 @@ class TextWarning:
 
 
 class EmbedBatch:
-    """Vectors of the texts ``start`` to ``stop`` (exclusive) of the input, or why there are none.
+    """Vectors of the texts ``start`` to ``stop`` (exclusive) of the input.
 
-    ``error`` is None, or the error of this item; then every attribute but the indexes raises it.
+    vectors        (n, d) in the element type asked for, read-only. binary: (n, ceil(d / 8)) uint8,
+                   sign bits, most significant first. int8: times ``scales``, see ``as_float32``
+    scales         (n,) float32 with int8, else None
+    dimensions     elements of a vector
+    model_version  the version that answered, ``models/{model}/versions/{n}``
+    token_counts   (n,) int32: the tokens of each text that went into its vector
+    truncated      (n,) bool: which texts were cut
+    warnings       TextWarning tuples: what a caller should know of single texts
+    timings        seconds on the server by phase: total, queue, tokenize, infer
     """
 
-    __slots__ = ("_wire", "error", "start", "stop")
+    error: StillroomError | None = None
 
-    def __init__(
-        self,
-        start: int,
-        stop: int,
-        wire: WireEmbeddings | None = None,
-        error: StillroomError | None = None,
-    ) -> None:
+    def __init__(self, start: int, stop: int, answer: WireEmbeddings) -> None:
+        count = stop - start
         self.start = start
         self.stop = stop
-        self.error = error
-        self._wire = wire
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __repr__(self) -> str:
-        what = self.error if self._wire is None else self._wire.model_version
-        return f"<EmbedBatch {self.start}:{self.stop} {what!r}>"
-
-    @property
-    def _embeddings(self) -> WireEmbeddings:
-        if self._wire is None:
-            raise self.error or AssertionError("a batch has vectors or an error")
-        return self._wire
-
-    @property
-    def vectors(self) -> NDArray[Any]:
-        """(n, d) in the element type asked for, read-only; binary: (n, ceil(d / 8)) uint8, sign
-        bits packed most significant first. int8: multiply by ``scales`` (or see ``as_float32``)."""
-        return vectors.elements(self._embeddings.vectors)
-
-    @property
-    def scales(self) -> NDArray[np.float32] | None:
-        """(n,) float32 with int8, else None."""
-        return vectors.scales(self._embeddings.vectors)
-
-    def as_float32(self) -> NDArray[np.float32]:
-        """The vectors as float32 numbers (n, d); binary ones become -1 and 1."""
-        return vectors.as_float32(self._embeddings.vectors)
-
-    @property
-    def dimensions(self) -> int:
-        """Elements of a vector."""
-        return self._embeddings.vectors.dimensions
-
-    @property
-    def model_version(self) -> str:
-        """The version that answered, ``models/{model}/versions/{n}``."""
-        return self._embeddings.model_version
-
-    @property
-    def token_counts(self) -> NDArray[np.int32]:
-        """(n,) int32: the tokens of each text that went into its vector."""
-        return np.fromiter(self._embeddings.token_counts, np.int32, len(self))
-
-    @property
-    def truncated(self) -> NDArray[np.bool_]:
-        """(n,) bool: which texts were cut."""
-        flags = self._embeddings.truncated
-        return np.fromiter(flags, np.bool_, len(self)) if flags else np.zeros(len(self), np.bool_)
-
-    @property
-    def warnings(self) -> tuple[TextWarning, ...]:
-        """What a caller should know of single texts."""
-        return tuple(
-            TextWarning(w.index, enums.word(pb.TextWarningKind, w.kind))
-            for w in self._embeddings.warnings
+        self._block = vectors.decode(answer.vectors, count)
+        self.model_version = answer.model_version
+        self.token_counts = _each(answer.token_counts, count, np.int32, "token counts")
+        self.truncated = _each(answer.truncated, count, np.bool_, "truncation flags")
+        self.warnings = tuple(
+            TextWarning(w.index, enums.word(pb.TextWarningKind, w.kind)) for w in answer.warnings
         )
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """Seconds on the server by phase: total, queue, tokenize, infer."""
-        timings = self._embeddings.timings
-        return {
+        timings = answer.timings
+        self.timings = {
             "total": timings.total_nanos / 1e9,
             "queue": timings.queue_nanos / 1e9,
             "tokenize": timings.tokenize_nanos / 1e9,
             "infer": timings.infer_nanos / 1e9,
         }
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.start}:{self.stop} {self.error or self.model_version}>"
+        )
+
+    @property
+    def vectors(self) -> NDArray[Any]:
+        """See the class."""
+        return self._block.elements
+
+    @property
+    def scales(self) -> NDArray[np.float32] | None:
+        """See the class."""
+        return self._block.scales
+
+    @property
+    def dimensions(self) -> int:
+        """See the class."""
+        return self._block.dimensions
+
+    def as_float32(self) -> NDArray[np.float32]:
+        """The vectors as float32 numbers (n, d), int8 scaled; binary ones become -1 and 1."""
+        return self._block.as_float32()
+
+    def plain(self) -> NDArray[Any]:
+        """The vectors in a form that needs nothing else: int8 scaled, all others as they came."""
+        return self.vectors if self.scales is None else self.as_float32()
+
+
+class FailedBatch(EmbedBatch):
+    """The texts ``start`` to ``stop`` that the server refused, and why: ``error``. Every attribute
+    that a batch has and this one lacks raises that error."""
+
+    def __init__(self, start: int, stop: int, error: StillroomError) -> None:
+        self.start = start
+        self.stop = stop
+        self.error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") or self.__dict__.get("error") is None:
+            raise AttributeError(name)
+        raise self.error or AttributeError(name)
+
+
+def _each(values: Collection[int], count: int, dtype: type[T], what: str) -> NDArray[T]:
+    """One value a text; all zero where the answer leaves them out."""
+    if not values:
+        return np.zeros(count, dtype)
+    if len(values) != count:
+        raise vectors.malformed(f"{len(values)} {what} for {count} texts")
+    return np.fromiter(values, dtype, count)

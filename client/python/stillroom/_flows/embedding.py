@@ -58,13 +58,13 @@ async def embed(
     if len(first) <= _UNARY_TEXTS and sum(map(utf8_bytes, first)) <= _UNARY_BYTES:
         request = build(pb.EmbedRequest, model=model, options=_options(options))
         answer = await core.call(rpcs.EMBED, with_texts(request, first, 0))
-        vectors.check(answer.embeddings, len(first))
-        return _own(EmbedBatch(0, len(first), answer.embeddings))
+        # A copy: the caller's own array, where the batch's is a view of the answer.
+        return np.array(EmbedBatch(0, len(first), answer.embeddings).plain())
     rows = vectors.Rows(source.total)
     with reporter(progress, source.total, "texts") as report:
         async with aclosing(_stream(core, source, first, model, _options(options))) as batches:
             async for batch in batches:
-                rows.add(_plain(batch))
+                rows.add(batch.plain())
                 report(batch.stop)
     return rows.finish()
 
@@ -226,11 +226,3 @@ def _options(options: EmbedOptions) -> pb.EmbedOptions:
 def _within(value: int, low: int, high: int, field: str) -> None:
     if not low <= value <= high:
         raise InvalidArgument(f"{field} is {value}; it must be {low} to {high:,}", field=field)
-
-
-def _plain(batch: EmbedBatch) -> NDArray[Any]:
-    return batch.vectors if batch.scales is None else batch.as_float32()
-
-
-def _own(batch: EmbedBatch) -> NDArray[Any]:
-    return np.array(_plain(batch))

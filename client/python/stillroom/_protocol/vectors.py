@@ -2,71 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillroom.errors import Internal
-from stillroom.internal.v1.embedding_wire_pb2 import WireEmbeddings, WireVectors
+from stillroom.internal.v1.embedding_wire_pb2 import WireVectors
 
 
-def check(wire: WireEmbeddings, texts: int) -> None:
-    """Raises Internal unless the block has ``texts`` rows and all of their bytes."""
-    block = wire.vectors
-    if block.count != texts:
-        raise _malformed(f"{block.count} vectors for {texts} texts")
-    if wire.token_counts and len(wire.token_counts) != texts:
-        raise _malformed(f"{len(wire.token_counts)} token counts for {texts} texts")
-    if wire.truncated and len(wire.truncated) != texts:
-        raise _malformed(f"{len(wire.truncated)} truncation flags for {texts} texts")
-    data, dtype, columns = _data(block)
-    if columns < 0 or len(data) != block.count * columns * dtype.itemsize:
-        raise _malformed(f"{len(data)} bytes for {block.count} x {block.dimensions} elements")
-    if block.WhichOneof("data") == "int8" and len(block.int8.scales) != 4 * texts:
-        raise _malformed(f"{len(block.int8.scales)} bytes of scales for {texts} rows")
+@dataclass(frozen=True, eq=False, slots=True)
+class Block:
+    """Vectors as they were sent: ``elements`` is (n, d), or (n, bytes) of packed sign bits when
+    ``binary``, and read-only; ``scales`` is (n,) float32 with int8, else None."""
+
+    elements: NDArray[Any]
+    scales: NDArray[np.float32] | None
+    dimensions: int
+    binary: bool
+
+    def as_float32(self) -> NDArray[np.float32]:
+        """The vectors as numbers: (n, d) float32. Signs become -1 and 1."""
+        if self.binary:
+            bits = np.unpackbits(self.elements, axis=1, count=self.dimensions)
+            return bits.astype(np.float32) * 2 - 1
+        if self.scales is not None:
+            scaled: NDArray[np.float32] = np.multiply(
+                self.elements, self.scales[:, None], dtype=np.float32
+            )
+            return scaled
+        return self.elements.astype(np.float32, copy=False)
 
 
-def elements(block: WireVectors) -> NDArray[Any]:
-    """The block as it was sent: (count, dimensions), or packed bits (count, bytes); read-only."""
-    data, dtype, columns = _data(block)
-    return np.frombuffer(data, dtype).reshape(block.count, columns)
-
-
-def scales(block: WireVectors) -> NDArray[np.float32] | None:
-    """One scale a row with int8, else None."""
-    if block.WhichOneof("data") != "int8":
-        return None
-    return np.frombuffer(block.int8.scales, "<f4")
-
-
-def as_float32(block: WireVectors) -> NDArray[np.float32]:
-    """The block as numbers: (count, dimensions) float32. Signs become -1 and 1."""
-    values = elements(block)
-    if block.WhichOneof("data") == "binary":
-        bits = np.unpackbits(values, axis=1, count=block.dimensions)
-        return bits.astype(np.float32) * 2 - 1
-    row_scales = scales(block)
-    if row_scales is not None:
-        scaled: NDArray[np.float32] = np.multiply(values, row_scales[:, None], dtype=np.float32)
-        return scaled
-    return values.astype(np.float32, copy=False)
-
-
-def _data(block: WireVectors) -> tuple[bytes, np.dtype[Any], int]:
-    kind = block.WhichOneof("data")
+def decode(wire: WireVectors, texts: int) -> Block:
+    """The block of an answer to so many texts, in one copy; Internal unless it holds that many."""
+    if wire.count != texts:
+        raise malformed(f"{wire.count} vectors for {texts} texts")
+    kind = wire.WhichOneof("data")
+    columns = wire.dimensions
+    scales: NDArray[np.float32] | None = None
+    dtype: np.dtype[Any]
     if kind == "float32":
-        return block.float32.values, np.dtype("<f4"), block.dimensions
-    if kind == "float16":
-        return block.float16, np.dtype("<f2"), block.dimensions
-    if kind == "int8":
-        return block.int8.values, np.dtype("i1"), block.dimensions
-    if kind == "binary":
-        return block.binary, np.dtype("u1"), (block.dimensions + 7) // 8
-    raise _malformed("no elements, or of a type that this client does not know")
+        data, dtype = wire.float32.values, np.dtype("<f4")
+    elif kind == "float16":
+        data, dtype = wire.float16, np.dtype("<f2")
+    elif kind == "int8":
+        data, dtype = wire.int8.values, np.dtype("i1")
+        scales = np.frombuffer(_sized(wire.int8.scales, texts, 1, 4), "<f4")
+    elif kind == "binary":
+        data, dtype = wire.binary, np.dtype("u1")
+        columns = (wire.dimensions + 7) // 8
+    else:
+        raise malformed("no vectors, or of a type that this client does not know")
+    data = _sized(data, texts, columns, dtype.itemsize)
+    elements = np.frombuffer(data, dtype).reshape(texts, columns)
+    return Block(elements, scales, wire.dimensions, kind == "binary")
 
 
-def _malformed(what: str) -> Internal:
+def _sized(data: bytes, rows: int, columns: int, itemsize: int) -> bytes:
+    if columns < 0 or len(data) != rows * columns * itemsize:
+        raise malformed(f"{len(data)} bytes for {rows} x {columns} elements of {itemsize} bytes")
+    return data
+
+
+def malformed(what: str) -> Internal:
+    """The error of an answer that contradicts itself or its request."""
     return Internal(
         f"the server's answer makes no sense: {what}. Are client and server of the same version?",
         reason="MALFORMED_ANSWER",
@@ -92,7 +93,7 @@ class Rows:
             rows = self._total or max(1024, 2 * len(block))
             array = self._array = np.empty((max(rows, end), block.shape[1]), block.dtype)
         elif block.shape[1] != array.shape[1] or block.dtype != array.dtype:
-            raise _malformed(
+            raise malformed(
                 f"{block.shape[1]} x {block.dtype} after {array.shape[1]} x {array.dtype}"
                 " (did an alias move to a model of another width meanwhile?)"
             )

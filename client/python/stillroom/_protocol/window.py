@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stillroom._protocol import vectors
-from stillroom.embeddings import EmbedBatch
+from stillroom.embeddings import EmbedBatch, FailedBatch
 from stillroom.errors import Internal, StillroomError, Unavailable, from_status
 from stillroom.internal.v1.embedding_wire_pb2 import WireEmbedResponse
 
@@ -67,9 +66,8 @@ class Window:
             error = shifted(from_status(answer.error), item.start)
             if isinstance(error, Unavailable):
                 raise error
-            batch = EmbedBatch(item.start, item.stop, error=error)
+            batch: EmbedBatch = FailedBatch(item.start, item.stop, error)
         elif kind == "embeddings":
-            vectors.check(answer.embeddings, item.stop - item.start)
             batch = EmbedBatch(item.start, item.stop, answer.embeddings)
         else:
             raise Internal("the server sent an empty answer", reason="MALFORMED_ANSWER")

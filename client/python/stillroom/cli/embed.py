@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -81,7 +81,7 @@ def _print(batches: Iterator[EmbedBatch]) -> None:
     for batch in batches:
         counts, cut = batch.token_counts.tolist(), batch.truncated.tolist()
         warnings = {warning.row: warning.kind for warning in batch.warnings}
-        for row, vector in enumerate(_rows(batch)):
+        for row, vector in enumerate(batch.plain()):
             line = {
                 "index": batch.start + row,
                 "model_version": batch.model_version,
@@ -109,7 +109,7 @@ def _write(
     with NpyWriter(output) as writer:
         with reporter(bar, total, "texts") as report:
             for batch in batches:
-                writer.append(_rows(batch))
+                writer.append(batch.plain())
                 version = batch.model_version
                 report(batch.stop)
         if not writer.rows:
@@ -130,8 +130,3 @@ def _write(
             f"{output}: {writer.rows:,} x {writer.columns} by {version} in"
             f" {human.duration(seconds)} ({writer.rows / max(seconds, 1e-9):,.0f} texts/s)"
         )
-
-
-def _rows(batch: EmbedBatch) -> Any:
-    """What is written: int8 already scaled, everything else as it came."""
-    return batch.vectors if batch.scales is None else batch.as_float32()
