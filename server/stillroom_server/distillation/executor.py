@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from stillroom_registry.names import check_model_name
-from stillroom_registry.registry import ModelKind, Registry
+from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 
 from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.distillation.recipe import PHASES, distill_static
@@ -19,30 +19,41 @@ from stillroom_server.distillation.recipe import PHASES, distill_static
 if TYPE_CHECKING:
     from stillroom_server.operations.context import OperationContext
 
+_IMPORT = "import"
 _PUBLISH = "publish"
+
+TeacherImporter: TypeAlias = "Callable[[Mapping[str, Any], OperationContext], ModelVersion]"
+"""Brings a teacher that is not registered yet, reporting the phase ``import``."""
 
 
 class DistillExecutor:
     """Runs requests ``{"teacher": "models/t/versions/1", "name": "s", "recipe": {"static": {...}},
-    "description": "", "labels": {}}`` and publishes version by version under ``name``.
+    "description": "", "labels": {}}`` and publishes version by version under ``name``. Instead of
+    ``teacher`` there may be ``"teacher_import": {"name": "t", "source": {...}}``.
 
     The result is ``{"model_version", "teacher_version", "report"}``; it commits together with the
     student. ``settings`` may hold ``device`` and ``dtype`` (see ``Teacher.load``).
     """
 
     kind = "distill"
-    phases = (*PHASES, _PUBLISH)
+    phases = (_IMPORT, *PHASES, _PUBLISH)
 
-    def __init__(self, settings: Mapping[str, Any], registry: Registry) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        registry: Registry,
+        import_teacher: TeacherImporter | None = None,
+    ) -> None:
         self._device = str(settings.get("device") or "auto")
         self._dtype = str(settings.get("dtype") or "auto")
         self._registry = registry
+        self._import_teacher = import_teacher
 
     def run(self, request: Any, context: OperationContext) -> dict[str, Any]:
         """Raises InvalidArgument, NotFound or FailedPrecondition for a request that cannot be met,
         ResourceExhausted when disk or memory do not suffice."""
         name, options = read_request(request)
-        teacher = self._teacher(str(request["teacher"]))
+        teacher = self._teacher(request, context)
         output = context.workspace / f"student-{context.attempt}"
         shutil.rmtree(output, ignore_errors=True)
         with _exhaustion():
@@ -79,8 +90,12 @@ class DistillExecutor:
         _remove(output)
         return result
 
-    def _teacher(self, reference: str) -> Any:
-        version = self._registry.resolve(reference)
+    def _teacher(self, request: Mapping[str, Any], context: OperationContext) -> ModelVersion:
+        if "teacher_import" in request:
+            if self._import_teacher is None:
+                raise FailedPrecondition("this runner imports no teachers", field="teacher_import")
+            return self._import_teacher(request["teacher_import"], context)
+        version = self._registry.resolve(str(request["teacher"]))
         if version.kind is not ModelKind.TEACHER:
             raise FailedPrecondition(
                 f"{version.name} is a {version.kind}, not a teacher",
@@ -93,7 +108,10 @@ class DistillExecutor:
 def read_request(request: Any) -> tuple[str, StaticOptions]:
     """The student's name and the options of a request. Raises InvalidArgument with the field; loads
     no teacher, so the front may call it before it makes the operation."""
-    if not isinstance(request, Mapping) or not isinstance(request.get("teacher"), str):
+    if not isinstance(request, Mapping) or not (
+        isinstance(request.get("teacher"), str)
+        or isinstance(request.get("teacher_import"), Mapping)
+    ):
         raise InvalidArgument("a teacher is needed", field="teacher")
     name = request.get("name")
     if not isinstance(name, str):

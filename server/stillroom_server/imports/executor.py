@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
@@ -27,6 +27,20 @@ _MAX_SKIPPED_SHOWN = 200
 _PARITY_RUNS = 200
 
 
+class Context(Protocol):
+    """What an import needs of the operation that it is part of."""
+
+    @property
+    def workspace(self) -> Path: ...
+    @property
+    def attempt(self) -> int: ...
+    def progress(
+        self, phase: str, done: int, total: int, *, unit: str, message: str = ""
+    ) -> None: ...
+    def check_cancelled(self) -> None: ...
+    def confirm(self) -> None: ...
+
+
 class ImportExecutor:
     """Executes {"name", "kind": null | "teacher" | "student", "source", "description", "labels"}.
 
@@ -44,6 +58,18 @@ class ImportExecutor:
         self._registry = registry
 
     def run(self, request: Mapping[str, Any], context: OperationContext) -> Mapping[str, Any]:
+        return self.bring(request, context, context.succeed)[1]
+
+    def bring(
+        self,
+        request: Mapping[str, Any],
+        context: Context,
+        finish: Callable[[Connection, Mapping[str, Any]], None],
+        *,
+        marks: Mapping[str, Any] | None = None,
+    ) -> tuple[ModelVersion, Mapping[str, Any]]:
+        """The import itself: the new version, and the result that ``finish`` got in the publishing
+        transaction. ``marks`` are added to the version's metadata."""
         name = check_model_name(str(request.get("name") or ""), "name")
         source = parse_source(request.get("source"))
         folder = _empty(context.workspace / f"attempt-{context.attempt}")
@@ -64,7 +90,10 @@ class ImportExecutor:
         context.progress("verify", 2, 2, unit="checks")
         skipped += _prune(folder, recognized)
         facts, notes = self._convert(folder, recognized, tokenizer, fetched, skipped, context)
-        return self._publish(name, folder, recognized, request, facts, notes, skipped, context)
+        facts |= marks or {}
+        return self._publish(
+            name, folder, recognized, request, facts, notes, skipped, context, finish
+        )
 
     def _convert(
         self,
@@ -73,7 +102,7 @@ class ImportExecutor:
         tokenizer: ProbedTokenizer,
         fetched: Fetched,
         skipped: list[SkippedFile],
-        context: OperationContext,
+        context: Context,
     ) -> tuple[dict[str, Any], list[str]]:
         facts = {
             **recognized.facts,
@@ -105,8 +134,9 @@ class ImportExecutor:
         facts: dict[str, Any],
         notes: list[str],
         skipped: list[SkippedFile],
-        context: OperationContext,
-    ) -> Mapping[str, Any]:
+        context: Context,
+        finish: Callable[[Connection, Mapping[str, Any]], None],
+    ) -> tuple[ModelVersion, Mapping[str, Any]]:
         context.confirm()
         context.progress("publish", 0, 1, unit="versions")
 
@@ -116,7 +146,7 @@ class ImportExecutor:
 
         def in_transaction(connection: Connection, version: ModelVersion) -> None:
             context.progress("publish", 1, 1, unit="versions")
-            context.succeed(connection, result(version))
+            finish(connection, result(version))
 
         version = self._registry.publish(
             name,
@@ -128,7 +158,7 @@ class ImportExecutor:
             in_transaction=in_transaction,
         )
         shutil.rmtree(folder, ignore_errors=True)  # else the workspace's end takes it along
-        return result(version)
+        return version, result(version)
 
 
 def _empty(folder: Path) -> Path:

@@ -18,10 +18,11 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
     """Every executor by its kind. Imports here: the front process must not load them."""
     from stillroom_server.distillation.executor import DistillExecutor
     from stillroom_server.imports.executor import ImportExecutor
+    from stillroom_server.imports.step import TeacherImport
 
-    return by_kind(
-        DistillExecutor(settings_json, registry), ImportExecutor(settings_json, registry)
-    )
+    imports = ImportExecutor(settings_json, registry)
+    teachers = TeacherImport(imports, registry)
+    return by_kind(DistillExecutor(settings_json, registry, teachers), imports)
 
 
 def by_kind(*executors: Executor) -> dict[str, Executor]:
