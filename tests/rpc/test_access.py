@@ -168,20 +168,22 @@ def test_an_open_bind_is_refused(
 
 
 def test_an_open_bind_can_be_insisted_on(tmp_path: Path) -> None:
-    with serving(tmp_path, address="0.0.0.0:0", allow_insecure=True) as running:
-        with grpc.insecure_channel(running.address.replace("0.0.0.0", "127.0.0.1")) as channel:
-            assert info(channel, None).version
+    with (
+        serving(tmp_path, address="0.0.0.0:0", allow_insecure=True) as running,
+        grpc.insecure_channel(running.address.replace("0.0.0.0", "127.0.0.1")) as channel,
+    ):
+        assert info(channel, None).version
 
 
 def test_open_metrics_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FailedPrecondition) as caught:
-        with serving(tmp_path, metrics_address="0.0.0.0:0"):
-            pass
+    open_metrics = serving(tmp_path, metrics_address="0.0.0.0:0")
+    with pytest.raises(FailedPrecondition) as caught, open_metrics:
+        pass
     assert caught.value.field == "metrics_address"
 
 
 def test_a_key_of_another_certificate_is_named(files: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        with serving(tmp_path, tls_certificate=files["certificate"], tls_key=files["client_key"]):
-            pass
+    mixed = {"tls_certificate": files["certificate"], "tls_key": files["client_key"]}
+    with pytest.raises(InvalidArgument) as caught, serving(tmp_path, **mixed):
+        pass
     assert caught.value.reason == "KEY_MISMATCH"

@@ -108,10 +108,10 @@ class DistillExecutor:
 def read_request(request: Any) -> tuple[str, StaticOptions]:
     """The student's name and the options of a request. Raises InvalidArgument with the field; loads
     no teacher, so the front may call it before it makes the operation."""
-    if not isinstance(request, Mapping) or not (
-        isinstance(request.get("teacher"), str)
-        or isinstance(request.get("teacher_import"), Mapping)
-    ):
+    if not isinstance(request, Mapping):
+        raise InvalidArgument("the request is not an object")
+    registered, imported = request.get("teacher"), request.get("teacher_import")
+    if not isinstance(registered, str) and not isinstance(imported, Mapping):
         raise InvalidArgument("a teacher is needed", field="teacher")
     name = request.get("name")
     if not isinstance(name, str):

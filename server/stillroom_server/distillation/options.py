@@ -50,7 +50,7 @@ class StaticOptions:
     seed: int = 0
     prompt_name: str | None = None
     normalize: bool = True
-    max_tokens: int | None = 512
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         self._check_dimensions()

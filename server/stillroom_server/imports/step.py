@@ -1,4 +1,4 @@
-"""An import as one phase of another operation: of a distillation from a teacher not yet registered."""
+"""An import as one phase of another operation: a distillation whose teacher is not registered."""
 
 from __future__ import annotations
 

@@ -223,7 +223,7 @@ class StaticRecipe(_message.Message):
     that name. Empty: the teacher's default prompt, if it has one.
     """
     max_tokens: _builtins.int
-    """The most tokens of a text that the student reads. 0: 512."""
+    """The most tokens of a text that the student reads. 0: no limit, as a mean has none of its own."""
     normalize: _builtins.bool
     """Whether the student's vectors have unit length unless the caller asks otherwise (default true)."""
     @_builtins.property
