@@ -140,7 +140,8 @@ def test_backoff_doubles_to_a_cap_and_ends() -> None:
     with pytest.raises(Unavailable):
         backoff.pause(error)
     backoff.progressed()
-    assert [backoff.pause(error) for _ in range(5)] == [1, 2, 4, 5, 5]
+    assert [backoff.pause(error) for _ in range(5)] == [1, 2, 4, 5, 5]  # one attempt is left
+    backoff.reached()  # which is no progress
     with pytest.raises(Unavailable):
         backoff.pause(error)
     backoff.progressed()

@@ -125,9 +125,10 @@ def test_without_a_name_it_starts_over(server: FakeServer, client: Client, big: 
 
 
 def test_an_upload_that_never_works_ends(server: FakeServer, client: Client, big: Path) -> None:
-    UploadStore(server, *[0] * 50)
+    store = UploadStore(server, *[0] * 50)
     with pytest.raises(Unavailable):
         client.upload(big)
+    assert len(store.headers) == 10  # it was reached, so it gets the time of a restart
 
 
 def test_an_upload_is_resumed_by_name(server: FakeServer, client: Client, big: Path) -> None:

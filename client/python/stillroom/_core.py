@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stillroom._protocol.deadlines import Backoff, Deadline
 from stillroom._protocol.rpcs import A, Q, Rpc
@@ -15,6 +15,12 @@ from stillroom._transport.base import Transport
 
 def _uuid() -> str:
     return str(uuid.uuid4())
+
+
+class Contact:
+    """Whether the server ever answered."""
+
+    made = False
 
 
 @dataclass(frozen=True)
@@ -26,15 +32,21 @@ class Core:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     new_id: Callable[[], str] = _uuid
+    contact: Contact = field(default_factory=Contact)
 
     async def call(self, rpc: Rpc[Q, A], request: Q) -> A:
         """One unary call within the client's timeout."""
-        return await self.transport.unary(rpc, request, self.timeout)
+        answer = await self.transport.unary(rpc, request, self.timeout)
+        self.contact.made = True
+        return answer
 
     def deadline(self, seconds: float | None) -> Deadline:
         """A deadline that starts now."""
         return Deadline(seconds, self.clock)
 
     def backoff(self) -> Backoff:
-        """Pauses of one flow."""
-        return Backoff(self.jitter)
+        """Pauses of one flow, which is patient with a server that answered before."""
+        backoff = Backoff(self.jitter)
+        if self.contact.made:
+            backoff.reached()
+        return backoff

@@ -61,6 +61,7 @@ async def send_payload(
     backoff = core.backoff()
 
     def opened(metadata: Mapping[str, str]) -> None:
+        backoff.reached()
         header.upload = metadata.get(NAME_KEY, header.upload)
 
     with reporter(progress, total, "bytes") as report:

@@ -28,7 +28,7 @@ class Backoff:
     """How long to pause before the next attempt, and when there is none.
 
     Pauses double from ``base`` to ``cap`` seconds, each cut by up to half at random so that clients
-    of a restarted server do not come back at once. Before anything was answered there are only
+    of a restarted server do not come back at once. Until the server was ``reached`` there are only
     ``first_attempts``: the address is probably wrong. After that, ``attempts`` without progress,
     which outlasts a restart.
     """
@@ -49,10 +49,14 @@ class Backoff:
         self._attempts = attempts
         self._failures = 0
 
-    def progressed(self) -> None:
-        """Something was answered: start counting anew."""
-        self._failures = 0
+    def reached(self) -> None:
+        """The server is there, though nothing was achieved yet."""
         self._allowed = self._attempts
+
+    def progressed(self) -> None:
+        """Something was achieved: start counting anew."""
+        self._failures = 0
+        self.reached()
 
     def pause(self, error: StillroomError) -> float:
         """Seconds to wait after ``error``, at least what the server asked for; raises it when it
