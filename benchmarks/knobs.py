@@ -1,0 +1,24 @@
+"""What can be chosen about the benchmarks, with the defaults that the documents' figures used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """``teacher`` is the folder of the model inside ``package``; ``pairs`` are rounds of each side
+    of ``distill``; ``rounds`` of about ``round_seconds`` each, at each of ``batches`` texts a
+    message, those of ``stream``; ``calls`` its unary calls; ``warm_up`` the rounds of each side
+    before the first that counts."""
+
+    package: str
+    teacher: Path
+    dimensions: int = 256
+    pairs: int = 3
+    rounds: int = 5
+    round_seconds: float = 1.0
+    batches: tuple[int, ...] = (1, 32, 256, 1024)
+    calls: int = 3000
+    warm_up: int = 1
