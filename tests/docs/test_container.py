@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from serving import Serving, serving
 
@@ -55,17 +57,28 @@ def test_images_are_pinned_and_do_not_run_as_root() -> None:
     assert "torch" not in serve
 
 
-def check(**environment: str) -> int:
-    return subprocess.run(
-        [sys.executable, str(HEALTH)], env=environment, capture_output=True, check=False
-    ).returncode
+def is_serving(**environment: str) -> bool:
+    """What the script finds with this environment."""
+    found: bool = runpy.run_path(str(HEALTH))["is_serving"](environment)
+    return found
 
 
 def test_health_is_what_the_server_says(server: Serving) -> None:
-    assert check(STILLROOM_ADDRESS=server.address) == 0
+    assert is_serving(STILLROOM_ADDRESS=server.address)
     port = server.address.rpartition(":")[2]
-    assert check(STILLROOM_ADDRESS=f"0.0.0.0:{port}") == 0
-    assert check(STILLROOM_ADDRESS="127.0.0.1:1") == 1
+    assert is_serving(STILLROOM_ADDRESS=f"0.0.0.0:{port}")
+
+
+def test_no_health_is_exit_status_1() -> None:
+    done = subprocess.run(
+        [sys.executable, str(HEALTH)],
+        env={"STILLROOM_ADDRESS": "127.0.0.1:1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "UNAVAILABLE" in done.stderr
 
 
 def test_health_over_tls_with_tokens(tmp_path: Path) -> None:
@@ -79,8 +92,9 @@ def test_health_over_tls_with_tokens(tmp_path: Path) -> None:
             "STILLROOM_ADDRESS": running.address,
             "STILLROOM_TLS_CERTIFICATE": str(certificate),
         }
-        assert check(**secure, HEALTH_TLS_NAME="stillroom.example.com") == 0
-        assert check(**secure, HEALTH_TLS_NAME="other.example.com") == 1
+        assert is_serving(**secure, HEALTH_TLS_NAME="stillroom.example.com")
+        with pytest.raises(grpc.RpcError):
+            is_serving(**secure, HEALTH_TLS_NAME="other.example.com")
 
 
 def certify(folder: Path, name: str) -> tuple[Path, Path]:

@@ -6,8 +6,6 @@ import contextlib
 import io
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import typer
 from distillation import teachers
 from serving import Serving
 from stillroom.cli.app import app
+from stillroom_registry.registry import Registry
 from stillroom_server.settings import Settings
 
 from docs import pages
@@ -127,25 +126,17 @@ def test_the_second_python_runs(
     assert {line.split()[0] for line in said[:-2]} >= {"publish"}
 
 
-def test_the_backup_of_a_running_server_opens(server: Serving, tmp_path: Path) -> None:
+def test_the_backup_of_a_running_server_opens(
+    server: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = next(b.text for b in PYTHON if "VACUUM" in b.text)
-    script, copy = tmp_path / "snapshot.py", tmp_path / "stillroom.db"
-    script.write_text(text)
     data = server.server._settings.data_dir
-    source = str(data / "stillroom.db")
-    subprocess.run([sys.executable, str(script), source, str(copy)], check=True, env=_environment())
+    source, copy = data / "stillroom.db", tmp_path / "stillroom.db"
+    monkeypatch.setattr("sys.argv", ["snapshot.py", str(source), str(copy)])
+    exec(text, {})
     (tmp_path / "blobs").symlink_to(data / "blobs")
-
-    from stillroom_registry.registry import Registry
-
     registry = Registry.open(tmp_path)
     try:
         assert registry.resolve("mini").version == 1
     finally:
         registry.close()
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(pages.ROOT / "registry")}
