@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imports.folders import static, teacher
+from distillation.export.tiny import write_tiny
+from imports.folders import teacher
 from stillroom_registry.errors import Aborted, InvalidArgument, NotFound
 from stillroom_registry.registry import ModelKind, Registry
 from stillroom_server.imports.executor import ImportExecutor
@@ -83,7 +84,7 @@ def test_an_attempt_that_lost_its_operation_publishes_nothing(
 
 
 def test_a_student_is_no_teacher(step: TeacherImport, tmp_path: Path) -> None:
-    static(tmp_path / "student")
+    write_tiny(tmp_path / "student")
     with pytest.raises(InvalidArgument) as caught:
         step({"name": "t", "source": {"path": str(tmp_path / "student")}}, context(tmp_path))
     assert caught.value.reason == "KIND_MISMATCH"
