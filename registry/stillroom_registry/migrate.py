@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 # alembic keeps the context that migration scripts use in a module global.
 _ALEMBIC = threading.Lock()
+# It tells at every start which plug-ins it has.
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def migrate(database: Database, owner: str, folder: Path) -> None:

@@ -33,7 +33,6 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load(arguments)
         log_setup.configure(settings.log_format, settings.log_level)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
         asyncio.run(serve(settings))
     except (InvalidArgument, PermissionDenied) as error:
         return _complain(error, EXIT_USAGE)

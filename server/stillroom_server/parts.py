@@ -94,6 +94,8 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "allow_root": [str(root) for root in settings.allow_root],
         "hub_allow": settings.hub_allow,
         "hub_endpoint": settings.hub_endpoint,
+        "max_import_files": settings.max_import_files,
+        "max_import_bytes": settings.max_import_bytes,
         "device": settings.device,
         "log_level": settings.log_level,
         "log_format": settings.log_format,

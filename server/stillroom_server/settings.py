@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     max_uploads_bytes: int = Field(
         50_000 * MEGABYTE, ge=1, description="bytes of all uploads together"
     )
+    max_import_files: int = Field(2_000, ge=1, description="files of an imported model")
+    max_import_bytes: int = Field(50_000 * MEGABYTE, ge=1, description="bytes of an imported model")
     operation_days: float = Field(
         30, gt=0, description="days until an ended operation is forgotten"
     )

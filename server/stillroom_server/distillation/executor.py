@@ -74,6 +74,7 @@ class DistillExecutor:
             result: dict[str, Any] = {"teacher_version": teacher.name, "report": report}
 
             def succeed(connection: Any, version: Any) -> None:
+                context.progress(_PUBLISH, 1, 1, unit="student")
                 result["model_version"] = version.name
                 context.succeed(connection, result)
 

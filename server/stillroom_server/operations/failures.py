@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import errno
 
-from stillroom_registry.errors import Internal, ResourceExhausted, StillroomError
+from stillroom_registry.errors import (
+    FailedPrecondition,
+    Internal,
+    ResourceExhausted,
+    StillroomError,
+)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,6 +30,13 @@ def describe(error: BaseException) -> StillroomError:
         return ResourceExhausted(
             "There is not enough memory for this operation; make it smaller or free some.",
             reason="OUT_OF_MEMORY",
+        )
+    if isinstance(error, ModuleNotFoundError):
+        return FailedPrecondition(
+            f"This installation lacks the library {error.name}; install stillroom[train] on the "
+            "server for imports and distillation.",
+            reason="LIBRARY_MISSING",
+            metadata={"library": error.name or ""},
         )
     return Internal(
         f"The operation ended in an unexpected {type(error).__name__}; the server's log says more.",

@@ -98,9 +98,9 @@ def limits(settings: Settings) -> pb.ServerLimits:
 
 def capabilities(libraries: dict[str, str]) -> list[str]:
     """What this installation can run, by the libraries that it has."""
-    result = ["embed.student", "import.student"]
+    result = ["embed.student"]
     if all(name in libraries for name in _TRAINING_LIBRARIES):
-        result += ["distill.static", "import.teacher", "import.hub"]
+        result += ["distill.static", "import.student", "import.teacher", "import.hub"]
     return sorted(result)
 
 
