@@ -48,7 +48,7 @@ def run(command: list[str], environment: Mapping[str, str]) -> str:
     # gRPC would take even this machine's own addresses through a proxy.
     chosen = {**inherited, "no_grpc_proxy": "127.0.0.1,localhost", **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, cwd=CLIENT, env=chosen, text=True, **pipes) as running:
+    with subprocess.Popen(command, cwd=CLIENT, env=chosen, encoding="utf-8", **pipes) as running:
         try:
             output, _ = running.communicate(timeout=90)
         except subprocess.TimeoutExpired:
