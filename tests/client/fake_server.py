@@ -20,6 +20,7 @@ from stillroom.v1 import embedding_service_pb2 as embedding
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 EMBED = "stillroom.v1.EmbeddingService/Embed"
 EMBED_STREAM = "stillroom.v1.EmbeddingService/EmbedStream"
+SERVER_INFO = "stillroom.v1.ServerService/GetServerInfo"
 
 
 class FakeServer(grpc.GenericRpcHandler):
@@ -147,9 +148,14 @@ def status(
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def fail(context: grpc.ServicerContext, error: status_pb2.Status) -> None:
-    """Ends the call with ``error``."""
-    context.set_trailing_metadata((("grpc-status-details-bin", error.SerializeToString()),))
+def fail(context: grpc.ServicerContext, error: status_pb2.Status, *, again: bool = True) -> None:
+    """Ends the call with ``error``; with ``again`` False gRPC itself is told not to retry."""
+    trailers: list[tuple[str, str | bytes]] = [
+        ("grpc-status-details-bin", error.SerializeToString())
+    ]
+    if not again:
+        trailers.append(("grpc-retry-pushback-ms", "-1"))
+    context.set_trailing_metadata(trailers)
     context.abort(_CODES[error.code], error.message)
 
 

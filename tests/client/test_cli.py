@@ -59,7 +59,10 @@ def run(
 def test_every_status_has_an_exit_code() -> None:
     assert exits.BY_CODE.keys() == {kind.code for kind in errors.CLASSES.values()}
     assert 0 not in exits.BY_CODE.values()
+    from stillroom.cli.app import app
+
     for value in (*exits.BY_CODE.values(), exits.INTERRUPTED):
+        assert f" {value} " in str(app.info.epilog)
         assert f"\n{value} " in str(exits.__doc__)
 
 
@@ -68,7 +71,7 @@ def test_the_exit_status_is_that_of_the_error(
     server: FakeServer, run: Any, code: grpc.StatusCode
 ) -> None:
     refusal = status(code.value[0], "because", reason="WHY", field="name")
-    server.on(f"{MODELS}/GetModel", lambda r, context: fail(context, refusal))
+    server.on(f"{MODELS}/GetModel", lambda r, context: fail(context, refusal, again=False))
     plain = run("models", "show", "m")
     assert plain.code == exits.BY_CODE[code.name]
     assert plain.err == "error: because [name]\n"
@@ -188,6 +191,20 @@ def test_embed_to_standard_output(run: Any) -> None:
     assert lines[1]["index"] == 1
     assert lines[0]["model_version"] == "models/fake/versions/1"
     assert ran.code == 0
+
+
+def test_a_reader_that_leaves_ends_it_quietly(server: FakeServer) -> None:
+    program = [sys.executable, "-m", "stillroom", "embed", "fake", "--target", server.target]
+    texts = ["x" * 10] * 9000
+    with subprocess.Popen(
+        [*program, *texts], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == exits.FAILURE
 
 
 def test_embed_a_file(run: Any, tmp_path: Path) -> None:

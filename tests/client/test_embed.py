@@ -12,12 +12,13 @@ import pytest
 from google.rpc import code_pb2
 from stillroom import AsyncClient, Client
 from stillroom.errors import Internal, InvalidArgument, NotFound, Unavailable
-from stillroom.v1 import common_pb2
+from stillroom.v1 import common_pb2, server_service_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
 
 from client.fake_server import (
     EMBED,
     EMBED_STREAM,
+    SERVER_INFO,
     FakeServer,
     FlakyStream,
     PatientAsyncTransport,
@@ -47,7 +48,9 @@ def test_one_text_is_a_row(client: Client) -> None:
 @pytest.mark.parametrize("make", [list, iter, np.array, tuple], ids=lambda m: m.__name__)
 def test_long_input_goes_through_the_stream(server: FakeServer, client: Client, make: Any) -> None:
     np.testing.assert_array_equal(client.embed(make(TEXTS), model="fake"), VECTORS)
-    assert server.calls == [EMBED_STREAM]
+    assert server.calls == [SERVER_INFO, EMBED_STREAM]
+    client.embed(make(TEXTS), model="fake")
+    assert server.calls.count(SERVER_INFO) == 1  # asked for once
 
 
 def test_long_texts_go_through_the_stream_in_small_items(
@@ -56,6 +59,41 @@ def test_long_texts_go_through_the_stream_in_small_items(
     texts = ["x" * 400_000] * 7
     assert client.embed(texts, model="fake")[:, 0].tolist() == [400_000.0] * 7
     assert [len(request.texts) for request in server.requests] == [2, 2, 2, 1]
+
+
+def test_messages_keep_to_the_servers_limits(server: FakeServer, client: Client) -> None:
+    limits = server_service_pb2.ServerLimits(max_texts=100, max_request_bytes=2000)
+    server.answer(SERVER_INFO, server_service_pb2.GetServerInfoResponse(limits=limits))
+    texts = [*TEXTS[:150], *["x" * 450] * 5]
+    np.testing.assert_array_equal(client.embed(texts, model="fake"), [vector(t) for t in texts])
+    sent = [request for request in server.requests if isinstance(request, pb.EmbedStreamRequest)]
+    assert all(len(request.texts) <= 100 for request in sent)
+    assert all(request.ByteSize() < 2000 for request in sent)
+    assert len(sent) < 10
+
+
+@pytest.mark.parametrize("reason", ["TOO_MANY_TEXTS", "REQUEST_TOO_LARGE", "RESPONSE_TOO_LARGE"])
+def test_what_is_too_large_for_one_call_is_streamed(
+    server: FakeServer, client: Client, reason: str
+) -> None:
+    refusal = status(code_pb2.INVALID_ARGUMENT, reason=reason)
+    server.on(EMBED, lambda request, context: fail(context, refusal))
+    np.testing.assert_array_equal(client.embed(TEXTS[:100], model="fake"), VECTORS[:100])
+    with pytest.raises(InvalidArgument):
+        client.embed(TEXTS[0], model="fake")  # one text cannot be split
+
+
+def test_a_refusal_without_an_id_is_that_of_the_oldest_item(
+    server: FakeServer, client: Client
+) -> None:
+    def behavior(requests: Iterator[Any], context: Any) -> Iterator[Any]:
+        next(requests)
+        yield pb.EmbedStreamResponse(error=status(code_pb2.INVALID_ARGUMENT, "too large"))
+        yield from map(stream_answer, requests)
+
+    server.on(EMBED_STREAM, behavior)
+    batches = list(client.embed_stream(TEXTS, model="fake", on_error="yield"))
+    assert [batch.error is None for batch in batches] == [False, True, True, True]
 
 
 def test_options_are_sent(server: FakeServer, client: Client) -> None:
@@ -111,7 +149,8 @@ def test_no_texts(server: FakeServer, client: Client) -> None:
     with pytest.raises(InvalidArgument) as caught:
         client.embed([], model="fake")
     assert (caught.value.field, caught.value.reason) == ("texts", "NO_TEXTS")
-    assert server.calls == []
+    assert EMBED not in server.calls
+    assert EMBED_STREAM not in server.calls
 
 
 @pytest.mark.parametrize("window", [1, 3])

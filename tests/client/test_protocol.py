@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stillroom._faces import BlockingFace, Method, Stream
 from stillroom._protocol import enums, texts, vectors
@@ -44,6 +44,7 @@ def test_the_wire_twin_reads_what_the_public_message_writes() -> None:
     assert block.tolist() == np.array([[0.5, -1, 3.25], [0, 1e-30, 7]], np.float32).tolist()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=30)), st.integers(1, 60))
 def test_split_keeps_every_text_and_the_bound(given_texts: list[str], limit: int) -> None:
     parts = texts.split(given_texts, limit)
@@ -52,6 +53,7 @@ def test_split_keeps_every_text_and_the_bound(given_texts: list[str], limit: int
         assert len(part) <= 1 or sum(map(texts.utf8_bytes, part)) <= limit
 
 
+@settings(max_examples=40)
 @given(st.text())
 def test_utf8_bytes(text: str) -> None:
     assert texts.utf8_bytes(text) == len(text.encode("utf-8", "surrogatepass"))
@@ -149,6 +151,7 @@ def test_backoff_doubles_to_a_cap_and_ends() -> None:
     assert Backoff(lambda: 1.0, base=1).pause(error) == 0.5
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 700), min_size=1, max_size=12), st.booleans())
 def test_rows_collects_blocks(sizes: list[int], known: bool) -> None:
     total = sum(sizes)

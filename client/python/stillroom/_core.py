@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stillroom._protocol.deadlines import Backoff, Deadline
+from stillroom._protocol.limits import ItemLimits
 from stillroom._protocol.rpcs import A, Q, Rpc
 from stillroom._transport.base import Transport
 
@@ -18,9 +19,11 @@ def _uuid() -> str:
 
 
 class Contact:
-    """Whether the server ever answered."""
+    """What a client learned of its server: whether it ever answered, and its limits."""
 
-    made = False
+    def __init__(self) -> None:
+        self.made = False
+        self.item_limits: ItemLimits | None = None
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 from stillroom._core import Core
 from stillroom._progress import reporter
 from stillroom._protocol import enums, rpcs, vectors
+from stillroom._protocol.limits import UNARY_TEXTS, ItemLimits, item_limits, wants_a_stream
 from stillroom._protocol.messages import build
 from stillroom._protocol.texts import Source, Texts, split, utf8_bytes, with_texts
 from stillroom._protocol.window import Item, Window
 from stillroom._transport.base import Exchange
 from stillroom.embeddings import EmbedBatch, EmbedOptions
-from stillroom.errors import InvalidArgument, Unavailable
+from stillroom.errors import InvalidArgument, StillroomError, Unavailable
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
+from stillroom.v1.server_service_pb2 import GetServerInfoRequest
 
-# What goes as one unary call: its answer fits the server's limit at any common width.
-_UNARY_TEXTS = 128
-_UNARY_BYTES = 1 << 20
-# Bytes of texts in a stream item, well below the least limit that servers set.
-_ITEM_BYTES = 1 << 20
 _MAX_WINDOW = 1024
 
 
@@ -52,14 +49,19 @@ async def embed(
     (after several attempts), ResourceExhausted, FailedPrecondition (a model that does not embed).
     """
     source = Source(texts)
-    first = await source.take(_UNARY_TEXTS + 1)
+    first = await source.take(UNARY_TEXTS + 1)
     if not first:
         raise InvalidArgument("there are no texts to embed", reason="NO_TEXTS", field="texts")
-    if len(first) <= _UNARY_TEXTS and sum(map(utf8_bytes, first)) <= _UNARY_BYTES:
+    small = len(first) <= UNARY_TEXTS and sum(map(utf8_bytes, first)) <= ItemLimits.bytes
+    if small:
         request = build(pb.EmbedRequest, model=model, options=_options(options))
-        answer = await core.call(rpcs.EMBED, with_texts(request, first, 0))
-        # A copy: the caller's own array, where the batch's is a view of the answer.
-        return np.array(EmbedBatch(0, len(first), answer.embeddings).plain())
+        try:
+            answer = await core.call(rpcs.EMBED, with_texts(request, first, 0))
+            # A copy: the caller's own array, where the batch's is a view of the answer.
+            return np.array(EmbedBatch(0, len(first), answer.embeddings).plain())
+        except InvalidArgument as error:
+            if len(first) == 1 or not wants_a_stream(error):
+                raise
     rows = vectors.Rows(source.total)
     with reporter(progress, source.total, "texts") as report:
         async with aclosing(_stream(core, source, first, model, _options(options))) as batches:
@@ -79,8 +81,8 @@ async def embed_stream(
     on_error: Literal["raise", "yield"] = "raise",
     **options: Unpack[EmbedOptions],
 ) -> AsyncGenerator[EmbedBatch, None]:
-    """Embeds an iterable of any length and yields an EmbedBatch for each ``batch_size`` texts
-    (fewer where they are long), in order.
+    """Embeds an iterable of any length and yields an EmbedBatch for each ``batch_size`` texts, in
+    order; fewer where they are long, and never more than the server takes at once.
 
     Up to ``window`` batches are on their way at once and that bounds memory; the iterable is read
     only as far. For a live feed, where each text should be answered at once, say ``batch_size=1,
@@ -132,7 +134,9 @@ async def _stream(
 ) -> AsyncGenerator[EmbedBatch, None]:
     """Pumps ``head`` and then ``source`` through EmbedStream, in one flow: fill the window, read an
     answer, and again."""
-    items = _items(source, head, model, options, batch_size)
+    limits = await _limits(core)
+    size = min(batch_size, limits.texts)
+    items = _items(source, head, model, options, size, limits.bytes)
     unanswered = Window(window)
     backoff = core.backoff()
     exchange: Exchange | None = None
@@ -175,6 +179,20 @@ async def _stream(
             await exchange.cancel()
 
 
+async def _limits(core: Core) -> ItemLimits:
+    """The server's limits, asked for once a client; the usual ones while it does not say."""
+    if core.contact.item_limits is None:
+        try:
+            info = await core.call(rpcs.GET_SERVER_INFO, GetServerInfoRequest())
+        except Unavailable:
+            return ItemLimits()  # the stream says more, and is patient
+        except StillroomError:
+            core.contact.item_limits = ItemLimits()
+        else:
+            core.contact.item_limits = item_limits(info.limits)
+    return core.contact.item_limits
+
+
 async def _open(core: Core, unanswered: Window, more: bool) -> Exchange:
     """A new stream, on which everything unanswered is sent (again)."""
     exchange = core.transport.exchange(rpcs.EMBED_STREAM, None)
@@ -186,12 +204,17 @@ async def _open(core: Core, unanswered: Window, more: bool) -> Exchange:
 
 
 async def _items(
-    source: Source, head: list[str], model: str, options: pb.EmbedOptions, batch_size: int
+    source: Source,
+    head: list[str],
+    model: str,
+    options: pb.EmbedOptions,
+    batch_size: int,
+    max_bytes: int,
 ) -> AsyncGenerator[Item, None]:
     sequence = start = 0
     while texts := head[:batch_size] or await source.take(batch_size):
         head = head[batch_size:]
-        for part in split(texts, _ITEM_BYTES):
+        for part in split(texts, max_bytes):
             message = build(
                 pb.EmbedStreamRequest, model=model, options=options, correlation_id=str(sequence)
             )

@@ -56,12 +56,14 @@ class Window:
         goes out again on a new stream. Raises Internal for an answer to anything but the oldest.
         """
         item = self._items[0]
-        if answer.correlation_id != str(item.sequence):
+        kind = answer.WhichOneof("result")
+        # A message that the server could not parse is refused without the id in it.
+        nameless = kind == "error" and not answer.correlation_id
+        if answer.correlation_id != str(item.sequence) and not nameless:
             raise Internal(
                 f"the server answered item {answer.correlation_id!r} when {item.sequence} was next",
                 reason="OUT_OF_ORDER",
             )
-        kind = answer.WhichOneof("result")
         if kind == "error":
             error = shifted(from_status(answer.error), item.start)
             if isinstance(error, Unavailable):

@@ -13,6 +13,10 @@ from stillroom.cli.session import Session
 app = typer.Typer(
     name="stillroom",
     help="Distill, keep and serve small embedding models.",
+    epilog=(
+        "Exit status: 0 done, 1 failed, 2 usage or invalid argument, 3 not found, 4 conflict,"
+        " 5 unavailable, 6 not allowed, 7 exhausted, 8 cancelled, 130 interrupted."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,6 +92,9 @@ class Session:
             raise typer.Exit(exits.BY_CODE[error.code]) from None
         except KeyboardInterrupt:
             raise typer.Exit(exits.INTERRUPTED) from None
+        except BrokenPipeError:  # whoever read our output has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(exits.FAILURE) from None
 
     def _complain(self, error: StillroomError) -> None:
         if self.json_output:
