@@ -75,6 +75,8 @@ def distilled(server: Serving, root: Path) -> pb.DistillResponse:
     assert not last.HasField("error"), last.error
     assert metadata.state == STATE.OPERATION_STATE_SUCCEEDED
     assert metadata.target == "models/small"
+    assert (metadata.progress.phase, metadata.progress.fraction) == ("publish", 1.0)
+    assert metadata.progress.phase_index == metadata.progress.phase_count
     assert [m.progress.fraction for _, m in states] == sorted(
         m.progress.fraction for _, m in states
     )

@@ -58,7 +58,7 @@ def _metadata(operation: Operation) -> pb.OperationMetadata:
 def _progress(value: Progress) -> pb.OperationProgress:
     return pb.OperationProgress(
         phase=value.phase,
-        phase_index=value.phase_index,
+        phase_index=value.phase_index + 1,  # people count from 1
         phase_count=value.phase_count,
         done=value.done,
         total=value.total,
