@@ -50,14 +50,14 @@ def model_in_package(package: str) -> Path:
 
 
 def _modules(package: str) -> list[str]:
-    wanted = _normal(package)
-    owners = importlib.metadata.packages_distributions()
-    owned = [module for module, names in owners.items() if wanted in map(_normal, names)]
-    return sorted(owned) or [package.replace("-", "_")]
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    """Top-level modules of the distribution of that name, else the module of that name."""
+    named = package.replace("-", "_")
+    try:
+        files = importlib.metadata.distribution(package).files or []
+    except importlib.metadata.PackageNotFoundError:
+        return [named]
+    tops = {file.parts[0] for file in files if len(file.parts) > 1}
+    return sorted(top for top in tops if top.isidentifier()) or [named]
 
 
 def _locations(module: str) -> list[Path]:
