@@ -139,19 +139,10 @@ def _vectors(
     return vectors
 
 
-def tokenized(model_version: str, found: Sequence[TokenizedText]) -> pb.TokenizeResponse:
-    """The answer of Tokenize."""
-    return pb.TokenizeResponse(
-        model_version=model_version,
-        results=[
-            pb.TokenizedText(
-                ids=text.ids,
-                tokens=text.tokens,
-                starts=text.starts,
-                ends=text.ends,
-            )
-            for text in found
-        ],
+def tokenized(found: TokenizedText) -> pb.TokenizedText:
+    """One text of the answer of Tokenize."""
+    return pb.TokenizedText(
+        ids=found.ids, tokens=found.tokens, starts=found.starts, ends=found.ends
     )
 
 

@@ -25,6 +25,7 @@ DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["EmbeddingService
 # Up to here tokenizing takes less than about 10 ms with the slowest tokenizer, so the event loop
 # does it itself: a thread costs each request 50 us or more and a large one's neighbors nothing.
 INLINE_CHARACTERS = 64 * 1024
+_FRAMING_BYTES = 8
 
 
 class EmbeddingServicer:
@@ -67,14 +68,30 @@ class EmbeddingServicer:
                     yield answer
 
     async def Tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
-        if request.max_tokens < 0:
-            raise InvalidArgument("max_tokens must not be negative", field="max_tokens")
-        embed_messages.check_texts(request.texts, request.ByteSize(), self._settings)
-        loaded = await self._model(request.model)
-        found = await in_thread(
-            loaded.embedder.tokenize, list(request.texts), request.max_tokens or None
-        )
-        return embed_messages.tokenized(loaded.name, found)
+        with self._admission.request():
+            if request.max_tokens < 0:
+                raise InvalidArgument("max_tokens must not be negative", field="max_tokens")
+            embed_messages.check_texts(request.texts, request.ByteSize(), self._settings)
+            loaded = await self._model(request.model)
+            return await in_thread(self._tokenize, loaded, request)
+
+    def _tokenize(self, loaded: LoadedModel, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
+        """Text by text, for a token takes some 200 bytes here; the answer is bounded."""
+        answer = pb.TokenizeResponse(model_version=loaded.name)
+        size, limit = 0, self._settings.max_response_bytes
+        for text in request.texts:
+            for found in loaded.embedder.tokenize([text], request.max_tokens or None):
+                answer.results.append(embed_messages.tokenized(found))
+            size += answer.results[-1].ByteSize() + _FRAMING_BYTES
+            if size > limit:
+                raise InvalidArgument(
+                    f"the answer would have more than max_response_bytes = {limit:,}; send fewer"
+                    " or shorter texts, or set max_tokens",
+                    reason="RESPONSE_TOO_LARGE",
+                    field="texts",
+                    metadata={"limit": str(limit), "limit_name": "max_response_bytes"},
+                )
+        return answer
 
     async def _embed(self, request: Request, model: str, limit: int, limit_name: str) -> bytes:
         started = self._clock()

@@ -15,6 +15,7 @@ from stillroom_registry.values import ModelVersion
 
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import translate
+from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.downloads import download
 from stillroom_server.rpc.idempotency import Idempotency
@@ -37,10 +38,13 @@ def import_response(result: Json, registry: Registry) -> pb.ImportModelResponse:
 class ModelServicer:
     """Models, versions and aliases. What changes something runs once a ``request_id``."""
 
-    def __init__(self, registry: Registry, launcher: Launcher, once: Idempotency) -> None:
+    def __init__(
+        self, registry: Registry, launcher: Launcher, once: Idempotency, admission: Admission
+    ) -> None:
         self._registry = registry
         self._launcher = launcher
         self._once = once
+        self._admission = admission
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
         translate.refuse_later(filter=request.filter, order_by=request.order_by)
@@ -159,8 +163,9 @@ class ModelServicer:
         ref = ModelRef.parse(request.name, field="name")
         version = await in_thread(self._registry.resolve, ref)
         message = await in_thread(self._message, version)
-        async for part in download(self._registry, version, message, request):
-            yield part
+        with self._admission.stream():
+            async for part in download(self._registry, version, message, request):
+                yield part
 
     def _version(self, ref: ModelRef) -> model_pb2.ModelVersion:
         return self._message(self._registry.resolve(ref))

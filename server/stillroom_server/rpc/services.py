@@ -77,9 +77,13 @@ def _servicers(parts: Parts) -> dict[str, object]:
         embedding.DESCRIPTOR: embedding.EmbeddingServicer(
             parts.pool, settings, parts.embed_metrics, admission
         ),
-        uploads.DESCRIPTOR: uploads.UploadServicer(parts.uploads, settings.max_request_bytes),
+        uploads.DESCRIPTOR: uploads.UploadServicer(
+            parts.uploads, settings.max_request_bytes, admission
+        ),
         distillation.DESCRIPTOR: distillation.DistillationServicer(launcher),
-        models.DESCRIPTOR: models.ModelServicer(registry, launcher, Idempotency(parts.requests)),
+        models.DESCRIPTOR: models.ModelServicer(
+            registry, launcher, Idempotency(parts.requests), admission
+        ),
         operations.LONGRUNNING: long_running,
         operations.DESCRIPTOR: long_running,
         server_info.DESCRIPTOR: server_info.ServerServicer(settings, parts.start_time, parts.pool),

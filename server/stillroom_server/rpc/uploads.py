@@ -10,6 +10,7 @@ from stillroom.v1 import upload_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 
 from stillroom_server.rpc import translate
+from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread, parse
 from stillroom_server.uploads.model import UploadFormat, UploadHeader, UploadInfo
 from stillroom_server.uploads.store import UploadStore
@@ -26,11 +27,16 @@ FORMATS = {
 class UploadServicer:
     """Uploads over gRPC; what a broken stream brought stays for the next one."""
 
-    def __init__(self, store: UploadStore, max_request_bytes: int) -> None:
+    def __init__(self, store: UploadStore, max_request_bytes: int, admission: Admission) -> None:
         self._store = store
         self._limit = max_request_bytes
+        self._admission = admission
 
     async def Upload(self, requests: AsyncIterator[bytes], call: Call) -> pb.UploadResponse:
+        with self._admission.stream():  # each holds two files open
+            return await self._upload(requests, call)
+
+    async def _upload(self, requests: AsyncIterator[bytes], call: Call) -> pb.UploadResponse:
         messages = aiter(requests)
         first = await anext(messages, None)
         if first is None:
