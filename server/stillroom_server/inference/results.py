@@ -27,6 +27,7 @@ class Timings(NamedTuple):
 
     tokenize: float
     infer: float
+    queue: float = 0.0
 
 
 class EmbedResult(NamedTuple):

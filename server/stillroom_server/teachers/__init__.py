@@ -1,0 +1,1 @@
+"""Teachers served: the front's side, and the engine process where torch lives."""
