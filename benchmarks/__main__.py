@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
-from stillroom import StillroomError
-from stillroom.packages import model_in_package
 
 from benchmarks import distill, machine, quality, report, stream
 from benchmarks.data import VARIABLE, Data, NoDataError
@@ -30,6 +28,8 @@ from benchmarks.meter import measured
 from benchmarks.report import Report
 from benchmarks.serving import ServerFailedError
 from benchmarks.worker import WorkerFailedError
+from stillroom import StillroomError
+from stillroom.packages import model_in_package
 
 Benchmark = Callable[[Knobs, Data, Callable[[str], None]], Report]
 BENCHMARKS: dict[str, Benchmark] = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from stillroom import Client
-
 from benchmarks.knobs import Knobs
 from benchmarks.serving import serving
+from stillroom import Client
 
 STUDENT = "student"
 

@@ -85,6 +85,7 @@ def _scores(
     knobs: Knobs, data: Data, workspace: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
     from model2vec.distill import distill
+
     from stillroom_server.distillation.options import StaticOptions
     from stillroom_server.distillation.recipe import distill_static
     from stillroom_server.distillation.teacher import Teacher

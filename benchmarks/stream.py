@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillroom import Client
-
 from benchmarks import unary
 from benchmarks.data import Data
 from benchmarks.figures import Span, Summary, ratio, summarize
@@ -22,6 +20,7 @@ from benchmarks.prepare import STUDENT, distilled
 from benchmarks.report import Report, Table, Target
 from benchmarks.serving import Serving, serving
 from benchmarks.worker import Worker, worker
+from stillroom import Client
 
 AT = 256
 WANTED = 6.0

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
 from stillroom_server.server import Server
 from stillroom_server.settings import Settings
 

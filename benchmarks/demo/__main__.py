@@ -16,11 +16,10 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from stillroom import StillroomError
-
 from benchmarks.demo import show, story
 from benchmarks.demo.settings import DemoFailedError
 from benchmarks.serving import ServerFailedError, tail
+from stillroom import StillroomError
 
 INTERRUPTED = 130
 TERMINATED = 143

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from stillroom import Client, packages
 
 from benchmarks.demo.settings import PACKAGE, STUDENT, check
 from benchmarks.demo.texts import TEXTS
 from benchmarks.serving import environment, tail
+from stillroom import Client, packages
 
 BATCH = 256
 _SECONDS = 3.0

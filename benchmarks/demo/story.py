@@ -10,9 +10,6 @@ import numpy as np
 from google.protobuf.message import Message
 from numpy.typing import NDArray
 from rich.console import Console
-from stillroom import Client, Operation
-from stillroom.v1.distillation_service_pb2 import DistillResponse
-from stillroom.v1.model_pb2 import ModelVersion
 
 from benchmarks.demo import measure, neighbors, show
 from benchmarks.demo.measure import TeacherSide
@@ -20,6 +17,9 @@ from benchmarks.demo.settings import DIMENSIONS, PACKAGE, STUDENT, TEACHER, chec
 from benchmarks.demo.show import megabytes, times
 from benchmarks.demo.texts import QUERIES, TEXTS
 from benchmarks.serving import serving
+from stillroom import Client, Operation
+from stillroom.v1.distillation_service_pb2 import DistillResponse
+from stillroom.v1.model_pb2 import ModelVersion
 
 M = TypeVar("M", bound=Message)
 STEPS = 6

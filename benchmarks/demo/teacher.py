@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from stillroom_server.distillation.teacher import Teacher
 
 from benchmarks.demo.texts import QUERIES, TEXTS
+from stillroom_server.distillation.teacher import Teacher
 
 
 def main(folder: Path, vectors: Path, seconds: float) -> None:

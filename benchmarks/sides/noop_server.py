@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import grpc
+
 from stillroom.v1.embedding_service_pb2 import EmbedRequest
 
 

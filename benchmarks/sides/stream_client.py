@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from stillroom import Client
-from stillroom.v1.embedding_service_pb2 import EmbedRequest
 
 from benchmarks.worker import answer
+from stillroom import Client
+from stillroom.v1.embedding_service_pb2 import EmbedRequest
 
 EMBED = "/stillroom.v1.EmbeddingService/Embed"
 

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 
 from stillroom_registry.errors import InvalidArgument, PermissionDenied, StillroomError
-
 from stillroom_server.observability import logging as log_setup
 from stillroom_server.server import Server
 from stillroom_server.settings import Settings, load

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from stillroom_registry.errors import StillroomError
 from stillroom_registry.names import ModelRef
 from stillroom_registry.values import ModelKind, system_clock
-
 from stillroom_server.parts import Parts
 from stillroom_server.rpc.health import Health
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import ModelVersion, system_clock
-
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
 from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics

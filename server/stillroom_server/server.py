@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import grpc
 from prometheus_client import CollectorRegistry
+
 from stillroom_registry.database import Database
 from stillroom_registry.datadir import DATABASE_FILE, DataDirectory
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
-
 from stillroom_server.housekeeping import Housekeeper
 from stillroom_server.observability.endpoint import MetricsEndpoint
 from stillroom_server.observability.metrics import build_info

@@ -24,6 +24,7 @@ from pydantic_settings import (
     SettingsError,
     TomlConfigSettingsSource,
 )
+
 from stillroom_registry.errors import InvalidArgument
 
 MEGABYTE = 1_000_000

@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from stillroom import Client
 
 from client.fake_server import EMBED, EMBED_STREAM, FakeServer, PatientTransport, fake_server
 from client.fake_server import embed as good_embed
 from client.fake_server import embed_stream as good_stream
+from stillroom import Client
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+
 from stillroom._transport.asynchronous import AsyncTransport
 from stillroom._transport.blocking import BlockingTransport
 from stillroom.connection import resolve

@@ -14,13 +14,6 @@ import numpy as np
 import pytest
 from google.protobuf import empty_pb2
 from google.rpc import code_pb2
-from stillroom import Operation, errors
-from stillroom.cli import exits, main
-from stillroom.cli.npy import NpyWriter, header
-from stillroom.cli.session import safe
-from stillroom.v1 import distillation_service_pb2, model_pb2
-from stillroom.v1 import model_service_pb2 as models
-from stillroom.v1 import operation_service_pb2 as operations
 
 from client.fake_server import (
     EMBED_STREAM,
@@ -30,6 +23,13 @@ from client.fake_server import (
     vector,
 )
 from client.test_operations import DISTILL, LRO, NAME, SUCCEEDED, WATCH, operation, watching
+from stillroom import Operation, errors
+from stillroom.cli import exits, main
+from stillroom.cli.npy import NpyWriter, header
+from stillroom.cli.session import safe
+from stillroom.v1 import distillation_service_pb2, model_pb2
+from stillroom.v1 import model_service_pb2 as models
+from stillroom.v1 import operation_service_pb2 as operations
 
 MODELS = "stillroom.v1.ModelService"
 

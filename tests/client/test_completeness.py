@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import stillroom
 from google.longrunning import operations_pb2
 from google.protobuf import message_factory
+
+import stillroom
 from stillroom import AsyncClient, AsyncOperation, Client, Operation
 from stillroom._core import Core
 from stillroom._protocol import rpcs

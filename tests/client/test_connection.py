@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stillroom import Client
-from stillroom.connection import Connection, resolve
-from stillroom.errors import InvalidArgument
 
 from client.fake_server import EMBED, FakeServer
 from client.fake_server import embed as good_embed
+from stillroom import Client
+from stillroom.connection import Connection, resolve
+from stillroom.errors import InvalidArgument
 
 NOTHING: dict[str, Any] = {
     "token": None,

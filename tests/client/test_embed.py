@@ -10,10 +10,6 @@ import grpc
 import numpy as np
 import pytest
 from google.rpc import code_pb2
-from stillroom import AsyncClient, Client
-from stillroom.errors import Internal, InvalidArgument, NotFound, Unavailable
-from stillroom.v1 import common_pb2, server_service_pb2
-from stillroom.v1 import embedding_service_pb2 as pb
 
 from client.fake_server import (
     EMBED,
@@ -28,6 +24,10 @@ from client.fake_server import (
     stream_answer,
     vector,
 )
+from stillroom import AsyncClient, Client
+from stillroom.errors import Internal, InvalidArgument, NotFound, Unavailable
+from stillroom.v1 import common_pb2, server_service_pb2
+from stillroom.v1 import embedding_service_pb2 as pb
 
 TEXTS = [f"text number {index}" for index in range(1000)]
 VECTORS = np.array([vector(text) for text in TEXTS], np.float32)

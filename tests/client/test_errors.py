@@ -7,11 +7,11 @@ import pickle
 import grpc
 import pytest
 from google.rpc import code_pb2
+
+from client.fake_server import EMBED, FakeServer, fail, status
 from stillroom import Client, errors
 from stillroom_registry import errors as domain
 from stillroom_server.rpc.errors import CODES, to_status
-
-from client.fake_server import EMBED, FakeServer, fail, status
 
 
 def test_every_status_code_has_a_class() -> None:

@@ -10,6 +10,8 @@ import pytest
 from google.longrunning import operations_pb2 as lro
 from google.protobuf import empty_pb2
 from google.rpc import code_pb2
+
+from client.fake_server import FakeServer, PatientAsyncTransport, PatientTransport, fail, status
 from stillroom import AsyncClient, Client, Operation
 from stillroom.errors import (
     Cancelled,
@@ -23,8 +25,6 @@ from stillroom.errors import (
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as distillation
 from stillroom.v1 import operation_service_pb2 as pb
-
-from client.fake_server import FakeServer, PatientAsyncTransport, PatientTransport, fail, status
 
 DISTILL = "stillroom.v1.DistillationService/Distill"
 WATCH = "stillroom.v1.OperationService/WatchOperation"

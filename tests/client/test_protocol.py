@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stillroom._faces import BlockingFace, Method, Stream
 from stillroom._protocol import enums, texts, vectors
 from stillroom._protocol.deadlines import Backoff, Deadline

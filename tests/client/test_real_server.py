@@ -11,6 +11,7 @@ import pytest
 from inference.students import write_student
 from rpc.test_access import make_certificate
 from serving import serving
+
 from stillroom import AsyncClient, Client
 from stillroom.cli import main
 from stillroom.errors import (

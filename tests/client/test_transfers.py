@@ -14,6 +14,8 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2 as lro
 from google.rpc import code_pb2
+
+from client.fake_server import FakeServer, PatientAsyncTransport, PatientTransport, fail, status
 from stillroom import AsyncClient, Client, archives, packages
 from stillroom.errors import (
     AlreadyExists,
@@ -28,8 +30,6 @@ from stillroom.errors import (
 from stillroom.v1 import model_pb2
 from stillroom.v1 import model_service_pb2 as models
 from stillroom.v1 import upload_service_pb2 as uploads
-
-from client.fake_server import FakeServer, PatientAsyncTransport, PatientTransport, fail, status
 
 UPLOAD = "stillroom.v1.UploadService/Upload"
 GET_UPLOAD = "stillroom.v1.UploadService/GetUpload"

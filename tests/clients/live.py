@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from inference.students import WORDS, naive_vector, write_student
+
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 from stillroom_server.inference.embedder import StudentEmbedder

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.options import StaticOptions
 

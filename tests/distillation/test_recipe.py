@@ -17,11 +17,12 @@ from model2vec import StaticModel
 from safetensors.numpy import load_file
 from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers import Tokenizer
+
 from stillroom_registry.errors import Cancelled, FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.distillation.recipe import PHASES, distill_static
 from stillroom_server.distillation.teacher import Teacher
-from tokenizers import Tokenizer
 
 Maker = Callable[[str], Path]
 PLAIN = {"dimensions": None, "sif_coefficient": None, "element_type": "float32"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation import static
 

@@ -14,6 +14,7 @@ from distillation.teachers import TEXTS, with_modules
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
+
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.teacher import Teacher
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from distillation.teachers import CORPUS, tokenizer
+from tokenizers import Tokenizer
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
-from tokenizers import Tokenizer
 
 FAMILIES = ("wordpiece", "bpe", "unigram", "modern")
 UNKNOWN = {"wordpiece": "[UNK]", "bpe": "<unk>", "unigram": "<unk>", "modern": None}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from inference.students import write_student
 from serving import Serving, serving
+
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 

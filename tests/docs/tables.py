@@ -32,6 +32,7 @@ def settings_table() -> str:
 def metrics_table() -> str:
     """A row a metric: its name, type, labels and help."""
     from prometheus_client import CollectorRegistry
+
     from stillroom_server.observability import metrics
 
     registry = CollectorRegistry()

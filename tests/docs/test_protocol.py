@@ -12,9 +12,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 from serving import Details, Serving
-from stillroom_server.rpc.services import SERVICES
 
 from docs import pages, reasons
+from stillroom_server.rpc.services import SERVICES
 
 CODES = {value.name for value in code_pb2.DESCRIPTOR.enum_types_by_name["Code"].values}
 PAGE = pages.ROOT / "docs" / "protocol.md"

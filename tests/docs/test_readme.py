@@ -14,11 +14,11 @@ import pytest
 import typer
 from distillation import teachers
 from serving import Serving
+
+from docs import pages
 from stillroom.cli.app import app
 from stillroom_registry.registry import Registry
 from stillroom_server.settings import Settings
-
-from docs import pages
 
 README = pages.ROOT / "README.md"
 MAKEFILE = (pages.ROOT / "Makefile").read_text()

@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 from google.longrunning import operations_pb2
-from stillroom.v1 import distillation_service_pb2, model_service_pb2, upload_service_pb2
 
 from faults.processes import ServerProcess
+from stillroom.v1 import distillation_service_pb2, model_service_pb2, upload_service_pb2
 
 CHUNK = 16_384
 PAGE = 1000

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import grpc
 from google.longrunning.operations_pb2_grpc import OperationsStub
+
 from stillroom.v1.distillation_service_pb2_grpc import DistillationServiceStub
 from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 from stillroom.v1.model_service_pb2_grpc import ModelServiceStub

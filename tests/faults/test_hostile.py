@@ -19,6 +19,8 @@ from google.longrunning.operations_pb2_grpc import OperationsStub
 from google.protobuf.descriptor import MethodDescriptor
 from rpc.conftest import publish_models
 from serving import Details, Serving, serving
+
+from faults.hostile import Hostile, Known, forged_token, smaller
 from stillroom.v1 import embedding_service_pb2, model_service_pb2, upload_service_pb2
 from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 from stillroom.v1.model_service_pb2_grpc import ModelServiceStub
@@ -27,8 +29,6 @@ from stillroom_server import parts
 from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.rpc import reflection
 from stillroom_server.rpc.services import SERVICES
-
-from faults.hostile import Hostile, Known, forged_token, smaller
 
 EXAMPLES = int(os.environ.get("STILLROOM_FUZZ", "200"))
 SEED = int(os.environ.get("STILLROOM_SEED", "0"))

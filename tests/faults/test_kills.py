@@ -18,12 +18,12 @@ import pytest
 from distillation import teachers
 from google.longrunning import operations_pb2
 from inference.students import write_student
-from stillroom.v1 import distillation_service_pb2, model_service_pb2
-from stillroom_registry.datadir import DataDirectory
-from stillroom_registry.registry import Registry
 
 from faults.ledger import ALIASED, Ledger, models, versions, was_killed
 from faults.processes import ServerProcess, until
+from stillroom.v1 import distillation_service_pb2, model_service_pb2
+from stillroom_registry.datadir import DataDirectory
+from stillroom_registry.registry import Registry
 
 KILLS = int(os.environ.get("STILLROOM_KILLS", "5"))
 VICTIMS = ("front", "runner", "both")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from imports.folders import names, teacher
+
 from stillroom_registry.errors import InvalidArgument, NotFound
 from stillroom_server.imports.archive import unpack_upload
 from stillroom_server.imports.selection import Budget, SkippedFile

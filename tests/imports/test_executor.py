@@ -13,6 +13,7 @@ import pytest
 from distillation.export.tiny import TEXTS, add_tensors, table_for, wordpiece, write_tiny
 from imports.folders import static, teacher, transformer
 from sqlalchemy import Connection
+
 from stillroom_registry.errors import (
     Aborted,
     Cancelled,

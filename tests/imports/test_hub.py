@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from imports.fake_hub import COMMIT, FakeHub, Repo
 from imports.folders import names, teacher
+
 from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.security.secret import Secret
 

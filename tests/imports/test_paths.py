@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from imports.folders import names, transformer
+
 from stillroom_registry.errors import InvalidArgument, NotFound, PermissionDenied, StillroomError
 from stillroom_server.imports.copying import copy_folder
 from stillroom_server.imports.selection import Budget

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from distillation.export.tiny import TOKENIZERS, wordpiece
+from tokenizers import Regex, pre_tokenizers
+
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.imports.probe import probe_tokenizer
-from tokenizers import Regex, pre_tokenizers
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from distillation.export.tiny import add_tensors, edit_json, write_tiny
 from imports.folders import CONFIG, modules, safetensors, static, teacher, transformer, write
 from safetensors.numpy import save_file
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, StillroomError
 from stillroom_server.imports.headers import main_type, parameters, read_header
 from stillroom_server.imports.recognize import recognize

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from distillation.export.tiny import write_tiny
 from imports.folders import teacher
+
 from stillroom_registry.errors import Aborted, InvalidArgument, NotFound
 from stillroom_registry.registry import ModelKind, Registry
 from stillroom_server.imports.executor import ImportExecutor

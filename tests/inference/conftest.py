@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from stillroom_server.inference.tokenizers import choose
-from stillroom_server.inference.tokenizers.equality import check_texts
 
 from inference.students import write_student
+from stillroom_server.inference.tokenizers import choose
+from stillroom_server.inference.tokenizers.equality import check_texts
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from inference.students import WORDS, byte_bpe, naive_vector, unigram, write_student
 from stillroom_registry.errors import Internal, InvalidArgument
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.engines.choose import choose_engine
@@ -21,8 +23,6 @@ from stillroom_server.inference.results import TextWarning
 from stillroom_server.inference.student_files import StudentFiles
 from stillroom_server.inference.tokenizers.base import Ids, Offsets
 from stillroom_server.inference.tokenizers.choose import ChosenTokenizer
-
-from inference.students import WORDS, byte_bpe, naive_vector, unigram, write_student
 
 TOKENIZERS = ["huggingface", "nanotoken"]
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from inference.students import WORDS, naive_vector, write_student
 from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.engines.choose import ONNX_FILE, choose_engine
@@ -19,8 +21,6 @@ from stillroom_server.inference.native import load_extension
 from stillroom_server.inference.options import EmbedOptions
 from stillroom_server.inference.student_files import StudentFiles
 from stillroom_server.inference.verdicts import MemoryVerdicts
-
-from inference.students import WORDS, naive_vector, write_student
 
 Kernel = Callable[..., None]
 TEXTS = ["the card has not arrived", "", "漢字 the", "Ωμέγα", "x", " ".join(WORDS * 30)]

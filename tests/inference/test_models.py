@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from inference.students import write_student
 from stillroom_registry.errors import DataLoss, FailedPrecondition, Internal, NotFound
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
-
-from inference.students import write_student
 
 
 @dataclass(frozen=True)

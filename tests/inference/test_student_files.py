@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from inference.students import byte_bpe, unigram, wordpiece, write_student
 from stillroom_registry.errors import DataLoss, InvalidArgument
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.student_files import StudentFiles
-
-from inference.students import byte_bpe, unigram, wordpiece, write_student
 
 SIZE = len(json.loads(wordpiece())["model"]["vocab"])
 

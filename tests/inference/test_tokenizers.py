@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from inference.students import WORDS, byte_bpe, wordpiece
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.inference.tokenizers import choose
 from stillroom_server.inference.tokenizers.base import Ids, Offsets, Unsupported, count, limit
@@ -19,8 +21,6 @@ from stillroom_server.inference.tokenizers.equality import check_texts, differen
 from stillroom_server.inference.tokenizers.huggingface import HuggingFaceTokenizer
 from stillroom_server.inference.tokenizers.nano import NanoTokenizer
 from stillroom_server.inference.verdicts import FileVerdicts, MemoryVerdicts, Verdict
-
-from inference.students import WORDS, byte_bpe, wordpiece
 
 
 def flat(rows: list[list[int]]) -> tuple[Ids, Offsets]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from stillroom_server.inference import verdicts
 from stillroom_server.inference.verdicts import FileVerdicts, versions
 

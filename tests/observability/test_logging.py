@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.observability.logging import StillroomHandler, configure
 from stillroom_server.observability.redaction import is_sensitive, redact

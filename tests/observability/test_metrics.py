@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+
 from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics
 from stillroom_server.observability.tallies import Counters, Histograms
 

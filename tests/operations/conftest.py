@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from stillroom_server.operations.store import OperationStore
 
 from operations.support import Monotonic, WallClock, open_store
+from stillroom_server.operations.store import OperationStore
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from operations.support import LEASE, Monotonic, WallClock, claimed
 from stillroom_registry.database import Database
 from stillroom_registry.errors import (
     Cancelled,
@@ -20,8 +22,6 @@ from stillroom_server.operations.model import Json, OperationState
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.workspaces import Workspaces
-
-from operations.support import LEASE, Monotonic, WallClock, claimed
 
 
 class Bench:

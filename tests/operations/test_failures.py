@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+
 from stillroom_registry.errors import FailedPrecondition, Internal, NotFound, ResourceExhausted
 from stillroom_server.operations.failures import describe
 

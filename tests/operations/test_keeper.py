@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+
+from operations.support import LEASE, Monotonic, WallClock, claimed
 from stillroom_registry.errors import Unavailable
 from stillroom_server.operations.context import OperationContext
 from stillroom_server.operations.control import AttemptControl
@@ -15,8 +17,6 @@ from stillroom_server.operations.model import (
 )
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
-
-from operations.support import LEASE, Monotonic, WallClock, claimed
 
 
 class Kept:

@@ -4,6 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
+
+from operations.support import LEASE, WallClock, claimed, open_store
 from stillroom_registry.database import Database
 from stillroom_registry.errors import Internal
 from stillroom_server.operations.model import (
@@ -14,8 +16,6 @@ from stillroom_server.operations.model import (
     Progress,
 )
 from stillroom_server.operations.store import OperationStore
-
-from operations.support import LEASE, WallClock, claimed, open_store
 
 PROGRESS = Progress("train", 1, 3, 5, 10, "steps", "busy", 2.5, 2.0, 0.5)
 ERROR = OperationError.from_error(Internal("boom"))

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from stillroom_server.operations.progress import ProgressMeter, RateMeter
 
 from operations.support import Monotonic
+from stillroom_server.operations.progress import ProgressMeter, RateMeter
 
 
 def test_rate_and_time_left(monotonic: Monotonic) -> None:

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from operations.support import LEASE, WallClock
 from stillroom_server.operations.context import OperationContext
 from stillroom_server.operations.model import Json, OperationState
 from stillroom_server.operations.runner import Runner
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.workspaces import Workspaces
-
-from operations.support import LEASE, WallClock
 
 
 class Held:

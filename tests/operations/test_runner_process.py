@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from stillroom_server.operations.model import OperationState
 
 from operations.processes import PROMPT, Room, RunnerProcess, until
+from stillroom_server.operations.model import OperationState
 
 
 @pytest.fixture

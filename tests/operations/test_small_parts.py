@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
 from stillroom_registry import errors
 from stillroom_server.operations.backoff import Backoff
 from stillroom_server.operations.executors import load_factory

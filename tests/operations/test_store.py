@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from operations.support import WallClock, claimed, open_store
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillroom_registry.pages import make_token
 from stillroom_server.operations.model import OperationState
 from stillroom_server.operations.schema import metadata
 from stillroom_server.operations.store import OperationStore
-
-from operations.support import WallClock, claimed, open_store
 
 
 def test_create_get_round_trip(store: OperationStore, clock: WallClock) -> None:

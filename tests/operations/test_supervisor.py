@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from operations.processes import EXECUTORS, FAST, PROMPT, SECONDS, Room, environment, until
 from stillroom_server.operations.model import OperationState
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.operations.watch import OperationWatcher
 from stillroom_server.operations.worker import WorkerName, current_worker
-
-from operations.processes import EXECUTORS, FAST, PROMPT, SECONDS, Room, environment, until
 
 
 @pytest.fixture

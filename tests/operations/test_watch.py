@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+
+from operations.support import Monotonic, claimed
 from stillroom_registry.errors import NotFound, ResourceExhausted
 from stillroom_server.operations.model import Operation, OperationState, Progress
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.watch import OperationWatcher
-
-from operations.support import Monotonic, claimed
 
 
 def progress(done: int) -> Progress:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from stillroom_registry.registry import Registry
 
 Open = Callable[[Path, "Clock"], Registry]

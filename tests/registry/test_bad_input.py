@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, StillroomError
 from stillroom_registry.names import ModelRef, check_alias_name, check_model_name
 from stillroom_registry.registry import ModelKind, Registry

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from stillroom_registry.errors import (
     Aborted,
     FailedPrecondition,

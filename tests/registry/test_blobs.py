@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stillroom_registry import blobs as blobs_module
 from stillroom_registry.blobs import LocalBlobStore
 from stillroom_registry.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted

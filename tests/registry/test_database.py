@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.sqlite import Driver, choose_driver

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from stillroom_registry.datadir import FOLDERS, DataDirectory
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.scratch import Scratch, sweep_abandoned

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stillroom_registry.errors import DataLoss
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+
 from stillroom_registry import schema
 from stillroom_registry.blobs import StoredBlob
 from stillroom_registry.errors import Aborted, DataLoss, InvalidArgument

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from stillroom_registry.errors import InvalidArgument, NotFound
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog

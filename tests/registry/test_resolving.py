@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from stillroom_registry import resolving
 from stillroom_registry.registry import ModelKind, Registry
 from stillroom_registry.resolving import Resolver

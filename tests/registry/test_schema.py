@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+
 from stillroom_registry import schema
 from stillroom_registry.registry import Registry
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from stillroom_registry.errors import FailedPrecondition, NotFound
 from stillroom_registry.registry import ModelKind, Registry
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from inference.students import write_student
 from serving import Serving, serving
+
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 

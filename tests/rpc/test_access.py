@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from serving import Details, serving
+
 from stillroom.v1 import server_service_pb2 as pb
 from stillroom.v1.server_service_pb2_grpc import ServerServiceStub
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument

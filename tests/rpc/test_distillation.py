@@ -12,6 +12,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2
 from serving import Details, Serving, serving
+
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom.v1 import embedding_service_pb2 as embedding

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from inference.students import naive_vector, write_student
 from serving import Details, Serving
+
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb

@@ -8,6 +8,7 @@ import grpc
 import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from serving import Details, Serving
+
 from stillroom_registry import errors as domain
 from stillroom_server.rpc import errors
 from stillroom_server.rpc.services import SERVICES

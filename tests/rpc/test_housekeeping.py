@@ -7,6 +7,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from inference.students import write_student
 from prometheus_client import CollectorRegistry
 from serving import serving
+
+from rpc.conftest import publish_models
 from stillroom_registry.database import Database
 from stillroom_registry.datadir import DATABASE_FILE, DataDirectory
 from stillroom_registry.registry import Registry
@@ -15,8 +17,6 @@ from stillroom_server.housekeeping import Housekeeper
 from stillroom_server.parts import build
 from stillroom_server.rpc.health import Health
 from stillroom_server.settings import Settings
-
-from rpc.conftest import publish_models
 
 
 async def test_old_operations_and_unreferenced_blobs_go(tmp_path: Path) -> None:

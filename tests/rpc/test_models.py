@@ -8,11 +8,11 @@ from pathlib import Path
 import grpc
 import pytest
 from serving import Details, Serving, serving
+
+from rpc.conftest import publish_models
 from stillroom.v1 import common_pb2, model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 from stillroom.v1.model_service_pb2_grpc import ModelServiceStub
-
-from rpc.conftest import publish_models
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from typing import IO
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from stillroom.v1 import embedding_service_pb2 as pb
-from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 
 from rpc.conftest import publish_models
+from stillroom.v1 import embedding_service_pb2 as pb
+from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 
 SERVE = "import sys; from stillroom_server.app import main; sys.exit(main(sys.argv[1:]))"
 

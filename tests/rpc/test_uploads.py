@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 from serving import Details, Serving
+
 from stillroom.v1 import upload_service_pb2 as pb
 from stillroom.v1.upload_service_pb2_grpc import UploadServiceStub
 

@@ -6,6 +6,7 @@ import itertools
 import socket
 
 import pytest
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.security.bind import Address, parse_address, require_safe
 

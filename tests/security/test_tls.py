@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, StillroomError
 from stillroom_server.security import certificates, tls
 

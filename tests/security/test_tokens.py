@@ -10,6 +10,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, Unauthenticated
 from stillroom_server.security.tokens import Secret, TokenFile, Tokens
 

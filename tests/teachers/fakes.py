@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+
 from stillroom_server.teachers.job import Job
 from stillroom_server.teachers.tokenizing import Ids, Rows
 

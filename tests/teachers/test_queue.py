@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import random
 
+from teachers.fakes import FakeModel, job
+
 from stillroom_server.teachers.job import Job
 from stillroom_server.teachers.queue import Batch, WorkQueue
-from teachers.fakes import FakeModel, job
 
 
 def taken(batch: Batch | None) -> list[int]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stillroom_server.uploads.store import UploadStore
 from uploads.support import Clock, Make
+
+from stillroom_server.uploads.store import UploadStore
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from stillroom_registry.errors import (
     StillroomError,
 )

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uploads.support import CONTENT, HEADER, SHA, Clock, Make, refused, resuming, upload
+
 from stillroom_registry.errors import (
     Aborted,
     DataLoss,
@@ -24,7 +26,6 @@ from stillroom_registry.errors import (
 )
 from stillroom_server.uploads.store import UploadStore
 from stillroom_server.uploads.writer import UploadWriter
-from uploads.support import CONTENT, HEADER, SHA, Clock, Make, refused, resuming, upload
 
 
 def data_of(tmp_path: Path, writer: UploadWriter) -> Path:

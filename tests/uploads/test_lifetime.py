@@ -8,14 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stillroom_registry.errors import (
-    Aborted,
-    FailedPrecondition,
-    NotFound,
-    ResourceExhausted,
-)
-from stillroom_server.uploads.model import UploadHeader
-from stillroom_server.uploads.store import UploadStore
 from uploads.support import (
     CONTENT,
     HEADER,
@@ -27,6 +19,15 @@ from uploads.support import (
     resuming,
     upload,
 )
+
+from stillroom_registry.errors import (
+    Aborted,
+    FailedPrecondition,
+    NotFound,
+    ResourceExhausted,
+)
+from stillroom_server.uploads.model import UploadHeader
+from stillroom_server.uploads.store import UploadStore
 
 
 class TestTime:

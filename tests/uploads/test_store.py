@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from uploads.support import CONTENT, HEADER, SHA, Clock, Make, broken_off, refused, resuming, upload
+
 from stillroom_registry.errors import (
     Aborted,
     FailedPrecondition,
@@ -20,7 +22,6 @@ from stillroom_registry.errors import (
 from stillroom_server.uploads.model import UploadFormat, UploadHeader, parse_name
 from stillroom_server.uploads.store import UploadStore, random_id
 from stillroom_server.uploads.writer import MAX_CHUNK_BYTES
-from uploads.support import CONTENT, HEADER, SHA, Clock, Make, broken_off, refused, resuming, upload
 
 
 def test_a_file_comes_back_whole(store: UploadStore, clock: Clock) -> None:

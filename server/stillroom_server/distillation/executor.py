@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
-
 from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.distillation.recipe import PHASES, distill_static
 

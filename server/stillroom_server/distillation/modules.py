@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import FailedPrecondition
-
 from stillroom_server.distillation.pooling import modes_of
 from stillroom_server.distillation.teacher_files import (
     corrupt,

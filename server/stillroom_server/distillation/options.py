@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
 from stillroom_registry.errors import InvalidArgument, StillroomError
-
 from stillroom_server.distillation.pooling import POOLING_MODES
 from stillroom_server.distillation.vocabulary_pattern import REMOVE_UNUSED, check_pattern
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from stillroom_registry.errors import FailedPrecondition
 
+from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation import static
 from stillroom_server.distillation.options import StaticOptions, fields_under
 from stillroom_server.distillation.teacher import Teacher

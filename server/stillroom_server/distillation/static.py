@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
 from stillroom_registry.errors import InvalidArgument
 
 _BLOCK = 8192  # rows taken to float64 at a time; bounds memory

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.encoder import Encoder, load_encoder
 from stillroom_server.distillation.modules import ModuleFiles, build_step, read_modules
 from stillroom_server.distillation.pooling import pool

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stillroom_registry.errors import DataLoss, FailedPrecondition
 from tokenizers import Tokenizer, normalizers
 
+from stillroom_registry.errors import DataLoss, FailedPrecondition
 from stillroom_server.distillation.teacher_files import corrupt, read_json, read_optional_object
 
 _FILE = "tokenizer.json"

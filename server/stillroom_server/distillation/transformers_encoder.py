@@ -6,7 +6,6 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition
-
 from stillroom_server.distillation.teacher_files import TransformerFiles
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.vocabulary_pattern import REMOVE_UNUSED, check_pattern
 from stillroom_server.distillation.vocabulary_words import add_words, match_whole_words
 

@@ -11,8 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stillroom_registry.errors import InvalidArgument
 from tokenizers import Tokenizer
+
+from stillroom_registry.errors import InvalidArgument
 
 _LONGEST = 256  # bytes of a word
 # A word's score beats its pieces' by this much a character. Added words can be pieces of one

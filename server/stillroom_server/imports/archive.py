@@ -11,7 +11,6 @@ from typing import IO, cast
 
 from stillroom_registry.errors import InvalidArgument, NotFound
 from stillroom_registry.safe_files import check_path
-
 from stillroom_server.imports.copying import CHUNK, OnBytes
 from stillroom_server.imports.selection import Budget, SkippedFile, skip_reason
 

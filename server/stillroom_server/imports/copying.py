@@ -11,7 +11,6 @@ from pathlib import Path
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_registry.safe_files import MAX_DEPTH, check_path
-
 from stillroom_server.imports.selection import Budget, SkippedFile, skip_reason
 from stillroom_server.security.paths import AllowedRoots
 

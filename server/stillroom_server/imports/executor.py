@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
-
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
 from stillroom_server.imports.recognize import Recognized, recognize
 from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile

@@ -21,7 +21,6 @@ from stillroom_registry.errors import (
     Unavailable,
 )
 from stillroom_registry.safe_files import check_path
-
 from stillroom_server.imports.selection import ONNX_FILES, Budget, SkippedFile, skip_reason
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument, StillroomError
 from stillroom_registry.safe_files import unsafe_name
-
 from stillroom_server.distillation.teacher_files import inside, read_json, read_optional_object
 from stillroom_server.imports.headers import TensorInfo, read_header
 from stillroom_server.imports.refusals import no_fast_tokenizer, pickle_refused

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from stillroom_registry.errors import InvalidArgument
-
 from stillroom_server.imports.archive import unpack_upload
 from stillroom_server.imports.copying import copy_folder
 from stillroom_server.imports.selection import Budget, SkippedFile

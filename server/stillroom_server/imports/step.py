@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import NotFound
 from stillroom_registry.registry import ModelVersion, Registry
-
 from stillroom_server.imports.executor import ImportExecutor
 
 if TYPE_CHECKING:

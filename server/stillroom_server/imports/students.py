@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_registry.safe_files import check_path
-
 from stillroom_server.distillation.export import parity
 from stillroom_server.distillation.export.manifest import MANIFEST, reseal, write_manifest
 from stillroom_server.distillation.export.onnx_graph import ONNX_FILE, export_onnx

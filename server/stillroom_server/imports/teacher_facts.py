@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from stillroom_registry.errors import FailedPrecondition
-
 from stillroom_server.distillation.modules import ModuleFiles, read_modules
 from stillroom_server.distillation.teacher_files import (
     TransformerFiles,

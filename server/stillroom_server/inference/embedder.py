@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
 
+from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
 from stillroom_server.inference.engines.base import Float32, Scale
 from stillroom_server.inference.engines.choose import ChosenEngine, choose_engine
 from stillroom_server.inference.numerics import normalize

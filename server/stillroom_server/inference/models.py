@@ -20,7 +20,6 @@ from typing import Generic, Protocol, TypeVar
 
 from stillroom_registry.errors import Internal, NotFound, StillroomError
 from stillroom_registry.names import ModelRef
-
 from stillroom_server.inference.embedder import EmbedderInfo, StudentEmbedder
 
 DEFAULT_BUDGET_BYTES = 2 << 30

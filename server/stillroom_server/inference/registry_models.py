@@ -8,7 +8,6 @@ from pathlib import Path
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
-
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.models import ModelPool
 

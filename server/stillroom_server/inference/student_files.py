@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from stillroom_registry.errors import DataLoss, StillroomError
 
+from stillroom_registry.errors import DataLoss, StillroomError
 from stillroom_server.inference.files import FolderReader
 from stillroom_server.inference.tensors import read_tensors
 from stillroom_server.inference.vocabulary import Vocabulary, read_vocabulary

@@ -7,8 +7,8 @@ from dataclasses import replace
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.security import bind
 from stillroom_server.settings import Settings
 

@@ -9,8 +9,8 @@ from collections.abc import MutableMapping
 from typing import Any, Literal, TextIO
 
 import structlog
-from stillroom_registry.errors import InvalidArgument
 
+from stillroom_registry.errors import InvalidArgument
 from stillroom_server.observability.redaction import redact
 
 LogFormat = Literal["json", "console", "auto"]

@@ -15,7 +15,6 @@ from stillroom_registry.errors import (
     StillroomError,
     Unimplemented,
 )
-
 from stillroom_server.operations.context import OperationContext
 from stillroom_server.operations.control import AttemptControl
 from stillroom_server.operations.executor import Executor

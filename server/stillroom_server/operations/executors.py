@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.registry import Registry
-
 from stillroom_server.operations.executor import Executor
 
 ExecutorFactory: TypeAlias = Callable[[Mapping[str, Any], Registry], dict[str, Executor]]

@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from stillroom_registry.database import Database
 
+from stillroom_registry.database import Database
 from stillroom_server.operations import rows, worker
 from stillroom_server.operations.lost import (
     LostClaim,

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from stillroom_registry.errors import Internal
 
+from stillroom_registry.errors import Internal
 from stillroom_server.operations import rows
 from stillroom_server.operations.model import CancelRequested, OperationError, OperationState
 from stillroom_server.operations.schema import operations

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from pydantic import ValidationError
+
 from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
-
 from stillroom_server.observability.logging import configure as configure_logging
 from stillroom_server.operations.executors import load_factory
 from stillroom_server.operations.runner import Runner

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import sqlalchemy as sa
-from stillroom_registry.errors import InvalidArgument
 
+from stillroom_registry.errors import InvalidArgument
 from stillroom_server.operations.model import (
     Json,
     Operation,

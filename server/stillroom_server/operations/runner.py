@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 
 from stillroom_registry.errors import StillroomError
-
 from stillroom_server.operations.attempt import Attempt
 from stillroom_server.operations.control import AttemptControl
 from stillroom_server.operations.executor import Executor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
+
 from stillroom_registry.columns import UtcDateTime
 
 metadata = sa.MetaData()

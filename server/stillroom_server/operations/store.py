@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillroom_registry.pages import make_token, page_limit, read_token
 from stillroom_registry.values import Page
-
 from stillroom_server.operations import migrations, rows, worker
 from stillroom_server.operations.leases import MAX_LOST_ATTEMPTS, OperationLeases
 from stillroom_server.operations.lost import cancelled_text

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from stillroom_registry.errors import StillroomError
-
 from stillroom_server.operations.backoff import Backoff
 from stillroom_server.operations.process import DEFAULT_EXECUTORS, SETTINGS_KEY
 from stillroom_server.operations.settings import OperationsSettings

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from stillroom_registry.errors import ResourceExhausted
-
 from stillroom_server.operations.model import Operation
 from stillroom_server.operations.store import OperationStore
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
+
 from stillroom_registry.errors import InvalidArgument
 
 M = TypeVar("M", bound=Message)

@@ -6,12 +6,12 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_registry.names import ModelRef, check_model_name
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
-
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import recipes, translate
 from stillroom_server.rpc.call import Call, in_thread

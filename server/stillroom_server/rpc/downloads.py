@@ -9,7 +9,6 @@ from stillroom.v1 import model_service_pb2 as pb
 from stillroom_registry.errors import NotFound, OutOfRange
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import File, ModelVersion
-
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import in_thread
 

@@ -13,7 +13,6 @@ from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
-
 from stillroom_server.inference.encoding import EncodedVectors, bytes_per_vector, encode
 from stillroom_server.inference.options import DEFAULT_OPTIONS, ElementType, EmbedOptions
 from stillroom_server.inference.results import EmbedResult, TextWarning

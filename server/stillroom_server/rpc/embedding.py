@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.values import ModelVersion
-
 from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.inference.options import EmbedOptions
 from stillroom_server.inference.results import EmbedResult, Timings

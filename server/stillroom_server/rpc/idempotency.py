@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
-from stillroom_registry.requests import RequestLog
 
+from stillroom_registry.requests import RequestLog
 from stillroom_server.rpc.call import in_thread
 
 M = TypeVar("M", bound=Message)

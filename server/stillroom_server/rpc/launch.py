@@ -7,12 +7,12 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
+
 from stillroom.v1 import common_pb2, model_service_pb2
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
-
 from stillroom_server.operations.model import Json
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc import translate

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import ModelRef
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelVersion
-
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.admission import Admission

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
-from stillroom.v1 import operation_service_pb2 as pb
 
+from stillroom.v1 import operation_service_pb2 as pb
 from stillroom_server.operations.model import Json, Operation, OperationState, Progress
 from stillroom_server.rpc import errors, translate
 

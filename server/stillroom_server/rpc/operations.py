@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import operation_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument, NotFound
-
 from stillroom_server.operations.model import Operation, OperationState
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.watch import OperationWatcher

@@ -7,7 +7,6 @@ from typing import Any
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument, Unimplemented
-
 from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import translate

@@ -18,8 +18,8 @@ import grpc
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
-from stillroom_registry.errors import StillroomError, Unimplemented
 
+from stillroom_registry.errors import StillroomError, Unimplemented
 from stillroom_server.rpc import errors
 from stillroom_server.rpc.call import Call, ServicerContext, parse
 

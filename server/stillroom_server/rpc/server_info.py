@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import server_service_pb2 as pb
 from stillroom_registry.values import ModelVersion
-
 from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import Call

@@ -5,8 +5,8 @@ from __future__ import annotations
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
-from stillroom.v1 import classification_service_pb2, cost_service_pb2
 
+from stillroom.v1 import classification_service_pb2, cost_service_pb2
 from stillroom_server.parts import Parts
 from stillroom_server.rpc import (
     distillation,

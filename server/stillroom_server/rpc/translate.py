@@ -8,6 +8,7 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf import struct_pb2, timestamp_pb2
+
 from stillroom.v1 import common_pb2, model_pb2
 from stillroom_registry.errors import InvalidArgument, NotFound, Unimplemented
 from stillroom_registry.names import ModelRef

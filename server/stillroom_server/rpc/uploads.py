@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from google.protobuf.descriptor import ServiceDescriptor
+
 from stillroom.v1 import upload_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
-
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread, parse

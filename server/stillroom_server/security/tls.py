@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.security.certificates import Validity, validities
 
 CERTIFICATE, KEY, CLIENT_CA = "tls_certificate", "tls_key", "tls_client_ca"

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, Unauthenticated
-
 from stillroom_server.security.secret import Secret
 
 __all__ = ["MIN_TOKEN_LENGTH", "Secret", "TokenFile", "Tokens"]

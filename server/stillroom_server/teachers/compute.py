@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from stillroom_registry.errors import DeadlineExceeded, Internal, StillroomError, Unavailable
-
 from stillroom_server.teachers.job import Job, Vectors
 from stillroom_server.teachers.lanes import Text
 from stillroom_server.teachers.queue import Batch, WorkQueue

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from stillroom_registry.errors import DeadlineExceeded, StillroomError
 
+from stillroom_registry.errors import DeadlineExceeded, StillroomError
 from stillroom_server.inference.numerics import normalize
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText
 from stillroom_server.teachers.compute import Computer

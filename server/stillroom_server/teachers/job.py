@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from stillroom_registry.errors import StillroomError
 
+from stillroom_registry.errors import StillroomError
 from stillroom_server.teachers.tokenizing import Ids, Rows
 
 Vectors = npt.NDArray[np.float32]

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from stillroom_registry.errors import FailedPrecondition, Internal, InvalidArgument, StillroomError
-
 from stillroom_server.teachers.values import LoadedTeacher, TeacherFacts
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stillroom_registry.errors import FailedPrecondition, StillroomError, Unavailable
-
 from stillroom_server.operations.backoff import Backoff
 from stillroom_server.teachers.link import EngineLink
 from stillroom_server.teachers.settings import EngineSettings, available_cores

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
+
 from stillroom_registry.errors import InvalidArgument, NotFound, StillroomError
 from stillroom_registry.values import ModelVersion
-
 from stillroom_server.inference.options import EmbedOptions, EmbedPlan, plan
 from stillroom_server.inference.results import EmbedResult, TextWarning, Timings
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText

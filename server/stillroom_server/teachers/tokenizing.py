@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from stillroom_registry.errors import DataLoss
 from tokenizers import Tokenizer
 
+from stillroom_registry.errors import DataLoss
 from stillroom_server.inference.text_errors import encoding_error, refuse_too_long
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText
 

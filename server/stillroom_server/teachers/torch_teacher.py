@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from stillroom_registry.errors import ResourceExhausted
-
 from stillroom_server.distillation.precision import resolve_device, resolve_dtype
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.teacher_files import find_weights

@@ -9,7 +9,6 @@ from io import FileIO
 from pathlib import Path
 
 from stillroom_registry.errors import DataLoss
-
 from stillroom_server.uploads.disk import sync_folder, translated, write_whole
 from stillroom_server.uploads.record import Record, decode, encode
 

@@ -22,7 +22,6 @@ from stillroom_registry.errors import (
     NotFound,
     ResourceExhausted,
 )
-
 from stillroom_server.uploads.disk import disk_full, translated
 from stillroom_server.uploads.folder import MAKING, REMOVING, UploadFolder
 from stillroom_server.uploads.model import (

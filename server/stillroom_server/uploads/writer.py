@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Self
 
 from stillroom_registry.errors import Aborted, InvalidArgument
-
 from stillroom_server.uploads.disk import translated
 from stillroom_server.uploads.folder import UploadFolder
 from stillroom_server.uploads.model import UploadInfo

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from distillation.export.tiny import LONG_TEXT, TEXTS, TOKENIZERS, UNKNOWN_ONLY, write_tiny
+
 from stillroom_server.distillation.export.reference import StudentArrays, encode, load_tokenizer
 from stillroom_server.distillation.export.student_folder import write_student
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from distillation.export.tiny import add_tensors, write_tiny
+
 from stillroom_server.distillation.export.onnx_graph import OPSET, export_onnx
 from stillroom_server.distillation.export.reference import StudentArrays
 

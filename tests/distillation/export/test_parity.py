@@ -12,6 +12,7 @@ import onnx
 import pytest
 from distillation.export.tiny import TOKENIZERS, write_tiny
 from onnx import TensorProto, helper, numpy_helper
+
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.export import onnx_graph, parity
 from stillroom_server.distillation.export.reference import StudentArrays

@@ -11,12 +11,13 @@ import pytest
 from distillation.export.tiny import LONG_TEXT, TOKENIZERS, table_for, wordpiece, write_tiny
 from huggingface_hub import ModelCard
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
 from stillroom_registry.errors import DataLoss, InvalidArgument
 from stillroom_server.distillation.export.card import escape
 from stillroom_server.distillation.export.manifest import reseal
 from stillroom_server.distillation.export.reference import StudentArrays, encode, load_tokenizer
 from stillroom_server.distillation.export.student_folder import write_student
-from tokenizers import Tokenizer
 
 
 def digest(path: Path) -> str:

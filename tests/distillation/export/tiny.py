@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stillroom_server.distillation.export.student_folder import write_student
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
+
+from stillroom_server.distillation.export.student_folder import write_student
 
 WORDS = """
 the a an of to and in is was for on with as by at from this that which not are be it or

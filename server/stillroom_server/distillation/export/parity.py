@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from stillroom_registry.errors import FailedPrecondition
 
+from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.export.onnx_graph import ONNX_FILE
 from stillroom_server.distillation.export.reference import StudentArrays, encode, load_tokenizer
 

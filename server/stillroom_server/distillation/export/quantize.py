@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
 from stillroom_registry.errors import InvalidArgument
 
 ElementType = Literal["float32", "float16", "int8"]

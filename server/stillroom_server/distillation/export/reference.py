@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from tokenizers import Tokenizer
+
+from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 
 STORED_TYPES = ("float32", "float16", "int8")
 # model2vec cuts a text at this many tokens when its config is silent.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from stillroom_registry.errors import InvalidArgument
 from tokenizers import Tokenizer
 
+from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.export.card import write_card
 from stillroom_server.distillation.export.manifest import write_json, write_manifest
 from stillroom_server.distillation.export.quantize import quantize

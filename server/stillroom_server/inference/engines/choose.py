@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
-
 from stillroom_server.inference.engines.base import Scale, StudentEngine
 from stillroom_server.inference.engines.gather import GatherEngine
 from stillroom_server.inference.engines.onnx import GraphError, OnnxRuntimeEngine

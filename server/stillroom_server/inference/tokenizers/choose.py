@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stillroom_registry.errors import InvalidArgument
-
 from stillroom_server.inference.tokenizers.base import Tokenizer, TokenizerFactory, Unsupported
 from stillroom_server.inference.tokenizers.equality import check_texts, difference
 from stillroom_server.inference.tokenizers.huggingface import HuggingFaceTokenizer

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+
 from stillroom.internal.v1 import teacher_engine_pb2 as pb
 from stillroom.internal.v1.teacher_engine_pb2_grpc import TeacherEngineServiceStub
 from stillroom_registry.errors import DeadlineExceeded, StillroomError, Unavailable
-
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText
 from stillroom_server.teachers.transport import convert
 from stillroom_server.teachers.values import EngineReport, TeacherFacts, Work, WorkResult

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import numpy as np
+
 from stillroom.internal.v1 import teacher_engine_pb2 as pb
 from stillroom_registry import errors
-
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText
 from stillroom_server.teachers.values import (
     BatchRecord,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+
 from stillroom.internal.v1 import teacher_engine_pb2 as pb
 from stillroom.internal.v1.teacher_engine_pb2_grpc import (
     TeacherEngineServiceServicer,
     add_TeacherEngineServiceServicer_to_server,
 )
 from stillroom_registry.errors import StillroomError
-
 from stillroom_server.teachers.host import EngineHost
 from stillroom_server.teachers.transport import convert
 
