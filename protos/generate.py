@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def generate(output: Path) -> None:
-    """Compiles every proto of ours into ``output``; raises SystemExit when protoc finds an error."""
+    """Compiles every proto of ours into ``output``; SystemExit when protoc finds an error."""
     protos = sorted((ROOT / "protos").rglob("*.proto"))
     well_known = Path(protoc.__file__).parent / "_proto"
     arguments = [
@@ -37,7 +37,8 @@ def generate(output: Path) -> None:
             for suffix in (".py", ".pyi"):  # protoc writes empty service modules too
                 stem.with_name(f"{stem.name}_pb2_grpc{suffix}").unlink()
     for folder in ("stillroom/v1", "stillroom/internal", "stillroom/internal/v1"):
-        (output / folder / "__init__.py").write_text('"""Generated from the protos; do not edit."""\n')
+        package = output / folder / "__init__.py"
+        package.write_text('"""Generated from the protos; do not edit."""\n')
 
 
 if __name__ == "__main__":

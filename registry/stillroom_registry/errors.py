@@ -31,8 +31,8 @@ class StillroomError(Exception):
     """Base of every domain error.
 
     ``reason`` is a stable UPPER_SNAKE word for machines, ``message`` a sentence for people that
-    says what to do, ``field`` the path of the request field at fault, ``metadata`` string pairs about
-    this occurrence, ``retry_after`` seconds after which the same request may succeed.
+    says what to do, ``field`` the path of the request field at fault, ``metadata`` string pairs
+    about this occurrence, ``retry_after`` seconds after which the same request may succeed.
     """
 
     default_reason = "INTERNAL"
