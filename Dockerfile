@@ -2,7 +2,7 @@
 
 # Two images: `serve` serves and keeps students; `train` imports and distills too (torch for CPUs).
 #   docker build --target serve -t stillroom:serve .
-#   docker build --target train -t stillroom:train .
+#   docker build --target train -t stillroom:train --build-arg TORCH_INDEX_URL=... .
 # docs/operating.md says how to run them.
 
 FROM python:3.11-slim-bookworm AS build
@@ -22,7 +22,9 @@ RUN pip install --constraint constraints.txt '.[server]'
 
 FROM build AS build-train
 # Only torch comes from here; the index's own copies of other packages are not the pinned ones.
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX_URL
+RUN test -n "${TORCH_INDEX_URL}" \
+    || { echo "pass --build-arg TORCH_INDEX_URL=, PyTorch's index of builds for CPUs" >&2; exit 1; }
 RUN pip install --no-deps --index-url "${TORCH_INDEX_URL}" torch==2.13.0 \
     && pip install --constraint constraints.txt '.[train]'
 
