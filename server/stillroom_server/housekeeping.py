@@ -64,6 +64,7 @@ class Housekeeper:
                 name for name, kind in names.items() if kind is not ModelKind.CLASSIFIER
             )
             self._parts.pool.prune()
+            await self._parts.teachers.prune(self._parts.registry.resolve)
             self._names, self._seen = frozenset(names), version
         failed = {ModelRef.parse(failure.name).model for failure in self._parts.pool.failures()}
         await self._health.models({name: name not in failed for name in self._names})

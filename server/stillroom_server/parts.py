@@ -15,7 +15,12 @@ from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import ModelVersion, system_clock
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
-from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics
+from stillroom_server.observability.metrics import (
+    EmbedMetrics,
+    GaugeCollector,
+    RequestMetrics,
+    TeacherMetrics,
+)
 from stillroom_server.operations.model import OperationState
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
@@ -23,6 +28,11 @@ from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.operations.watch import OperationWatcher
 from stillroom_server.security.paths import AllowedRoots
 from stillroom_server.settings import Settings
+from stillroom_server.teachers.admission import WorkAdmission
+from stillroom_server.teachers.settings import EngineSettings
+from stillroom_server.teachers.supervisor import EngineSupervisor
+from stillroom_server.teachers.teachers import Teachers
+from stillroom_server.teachers.transport.client import GrpcEngineLink
 from stillroom_server.uploads.store import UploadStore
 
 OPERATION_KINDS = ("distill", "import")
@@ -42,6 +52,7 @@ class Parts:
     uploads: UploadStore
     roots: AllowedRoots
     pool: ModelPool[ModelVersion]
+    teachers: Teachers
     request_metrics: RequestMetrics
     embed_metrics: EmbedMetrics
 
@@ -81,6 +92,7 @@ def build(
         ),
         roots=AllowedRoots(settings.allow_root),
         pool=pool,
+        teachers=_teachers(settings, registry, TeacherMetrics(metrics)),
         request_metrics=RequestMetrics(metrics),
         embed_metrics=EmbedMetrics(metrics),
     )
@@ -100,6 +112,29 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "log_level": settings.log_level,
         "log_format": settings.log_format,
     }
+
+
+def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -> Teachers:
+    engine = EngineSettings(
+        device=settings.device,
+        dtype=settings.teacher_dtype,
+        threads=settings.teacher_threads,
+        batch_tokens=settings.teacher_batch_tokens,
+        memory_bytes=settings.teacher_memory_bytes,
+        idle_seconds=settings.teacher_idle_seconds,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    admission = WorkAdmission(
+        settings.max_teacher_queue_bytes, settings.max_teacher_queue_seconds, metrics.shed
+    )
+    return Teachers(
+        EngineSupervisor(engine, GrpcEngineLink, on_death=metrics.died),
+        admission,
+        registry.folder,
+        metrics,
+        idle_seconds=settings.teacher_engine_idle_seconds,
+    )
 
 
 def _threads(settings: Settings) -> dict[str, int]:
@@ -135,11 +170,27 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         "stillroom_loaded_model_bytes",
         "Memory of each loaded model, by what serves it",
         ("model_version", "engine", "tokenizer"),
-        lambda: {
-            (model.name, model.info.engine, model.info.tokenizer): model.info.memory_bytes
-            for model in parts.pool.loaded()
-        },
+        lambda: _loaded_bytes(parts),
     )
+    GaugeCollector(
+        metrics,
+        "stillroom_teacher_queue_bytes",
+        "Bytes of text in flight to the teacher engine",
+        (),
+        lambda: {(): float(parts.teachers.held)},
+    )
+
+
+def _loaded_bytes(parts: Parts) -> Mapping[tuple[str, ...], float]:
+    students: dict[tuple[str, ...], float] = {
+        (model.name, model.info.engine, model.info.tokenizer): model.info.memory_bytes
+        for model in parts.pool.loaded()
+    }
+    teachers = {
+        (teacher.name, "torch", "huggingface"): teacher.facts.memory_bytes
+        for teacher in parts.teachers.loaded()
+    }
+    return students | teachers
 
 
 def _operations_by_state(store: OperationStore) -> Mapping[tuple[str, ...], float]:

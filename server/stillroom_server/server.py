@@ -12,10 +12,12 @@ from stillroom_registry.database import Database
 from stillroom_registry.datadir import DATABASE_FILE, DataDirectory
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
+from stillroom_registry.values import ModelKind
 from stillroom_server.housekeeping import Housekeeper
+from stillroom_server.inference.registry_models import NotAStudent
 from stillroom_server.observability.endpoint import MetricsEndpoint
 from stillroom_server.observability.metrics import build_info
-from stillroom_server.parts import build
+from stillroom_server.parts import Parts, build
 from stillroom_server.rpc import server_info
 from stillroom_server.rpc.services import register
 from stillroom_server.security import bind, tls
@@ -80,8 +82,9 @@ class Server:
         self._grpc = grpc.aio.server(options=_options(settings))
         self.address = _listen(self._grpc, address, settings)
         self._health = await register(self._grpc, parts, access)
+        stack.push_async_callback(parts.teachers.stop)
         for ref in settings.preload:
-            await parts.pool.get(ref)
+            await _preload(parts, ref)
         await self._grpc.start()
         stack.push_async_callback(self._grpc.stop, None)
         await parts.supervisor.start()
@@ -90,6 +93,15 @@ class Server:
         await housekeeper.start()
         stack.push_async_callback(housekeeper.stop)
         await self._health.ready()
+
+
+async def _preload(parts: Parts, ref: str) -> None:
+    try:
+        await parts.pool.get(ref)
+    except NotAStudent as other:
+        if other.version.kind is not ModelKind.TEACHER:
+            raise
+        await parts.teachers.get(other.version)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -129,6 +129,32 @@ class Settings(BaseSettings):
     )
     device: str = Field("auto", description="where teachers run: auto, cpu, cuda or cuda:N")
 
+    # Teachers, served by a process of their own
+    teacher_dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes it natively"
+    )
+    teacher_threads: int = Field(0, ge=0, description="threads of the teacher engine; 0: all cores")
+    teacher_batch_tokens: int = Field(
+        0, ge=0, description="padded tokens of a teacher's batch; 0: what suits the device"
+    )
+    teacher_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="memory for loaded teachers, the least used go first; 0: half of the device's",
+    )
+    teacher_idle_seconds: float = Field(
+        600, gt=0, description="seconds until an unused teacher is unloaded"
+    )
+    teacher_engine_idle_seconds: float = Field(
+        60, ge=0, description="seconds until an engine without a teacher ends"
+    )
+    max_teacher_queue_bytes: int = Field(
+        16 * MEGABYTE, ge=1, description="bytes of text in flight to teachers"
+    )
+    max_teacher_queue_seconds: float = Field(
+        10, gt=0, description="seconds that the teachers' work ahead of a unary request may take"
+    )
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"

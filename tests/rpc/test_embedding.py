@@ -131,7 +131,7 @@ def test_element_types(stub: EmbeddingServiceStub) -> None:
         (pb.EmbedRequest(model="s@gone", texts=["x"]), "NOT_FOUND", "model", "ALIAS_NOT_FOUND"),
         (pb.EmbedRequest(model="No!", texts=["x"]), "INVALID_ARGUMENT", "model", "BAD_MODEL_NAME"),
         (pb.EmbedRequest(texts=["x"]), "INVALID_ARGUMENT", "model", "MODEL_REQUIRED"),
-        (pb.EmbedRequest(model="t", texts=["x"]), "FAILED_PRECONDITION", "model", "NOT_A_STUDENT"),
+        (pb.EmbedRequest(model="t", texts=["x"]), "FAILED_PRECONDITION", "model", "NOT_A_MODEL"),
         (pb.EmbedRequest(model="s"), "INVALID_ARGUMENT", "texts", "NO_TEXTS"),
         (
             pb.EmbedRequest(model="s", texts=["x"] * 65),

@@ -12,6 +12,19 @@ from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.models import ModelPool
 
 
+class NotAStudent(FailedPrecondition):
+    """A version of another kind; ``version`` says which."""
+
+    def __init__(self, version: ModelVersion) -> None:
+        super().__init__(
+            f"{version.name} is a {version.kind.value}; distill it into a student first.",
+            reason="NOT_A_STUDENT",
+            field="model",
+            metadata={"model": version.name, "kind": version.kind.value},
+        )
+        self.version = version
+
+
 def student_pool(
     registry: Registry,
     *,
@@ -38,17 +51,12 @@ def student_pool(
 
 
 def resolver(registry: Registry) -> Callable[[str], ModelVersion]:
-    """Resolve references to students; any other kind is FailedPrecondition (NOT_A_STUDENT)."""
+    """Resolve references to students; any other kind is NotAStudent."""
 
     def resolve(ref: str) -> ModelVersion:
         version = registry.resolve(ref)
         if version.kind is not ModelKind.STUDENT:
-            raise FailedPrecondition(
-                f"{version.name} is a {version.kind.value}; distill it into a student first.",
-                reason="NOT_A_STUDENT",
-                field="model",
-                metadata={"model": version.name, "kind": version.kind.value},
-            )
+            raise NotAStudent(version)
         return version
 
     return resolve

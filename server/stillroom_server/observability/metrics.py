@@ -6,7 +6,7 @@ a fixed list, never from a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -20,6 +20,9 @@ LATENCY_BUCKETS = (
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 )  # fmt: skip
 PHASES = ("tokenize", "infer", "serialize")
+BATCH_TEXTS_BUCKETS = tuple(2**power for power in range(13))
+BATCH_TOKENS_BUCKETS = tuple(2**power for power in range(4, 18))
+SHED_REASONS = ("TEACHER_QUEUE_FULL", "TEACHER_TOO_BUSY")
 
 
 class RequestMetrics:
@@ -112,6 +115,52 @@ class EmbedMetrics:
     def item(self, code: str) -> None:
         """One stream item was answered with the gRPC code named ``code``."""
         self._codes[code].add()
+
+
+class TeacherMetrics:
+    """The teacher engine, as the front sees it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def histogram(name: str, text: str, buckets: Sequence[float]) -> Histogram:
+            return Histograms(registry, f"stillroom_teacher_{name}", text, [], buckets).labels()
+
+        self._queue = histogram(
+            "queue_duration_seconds",
+            "Wait of one request or stream item for the teacher engine, loading included",
+            LATENCY_BUCKETS,
+        )
+        self._seconds = histogram(
+            "batch_duration_seconds", "Time of one forward pass", LATENCY_BUCKETS
+        )
+        self._texts = histogram("batch_texts", "Texts of one forward pass", BATCH_TEXTS_BUCKETS)
+        self._tokens = histogram(
+            "batch_tokens", "Tokens of one forward pass, padding included", BATCH_TOKENS_BUCKETS
+        )
+        shed = Counters(
+            registry, "stillroom_teacher_shed_requests", "Requests refused unserved", ["reason"]
+        )
+        self._shed = {reason: shed.labels(reason) for reason in SHED_REASONS}
+        self._deaths = Counters(
+            registry, "stillroom_teacher_engine_restarts", "Engines that ended unasked", []
+        ).labels()
+
+    def queued(self, seconds: float) -> None:
+        """One request waited so long for its first batch."""
+        self._queue.observe(seconds)
+
+    def batch(self, texts: int, padded_tokens: int, seconds: float) -> None:
+        """One forward pass."""
+        self._texts.observe(texts)
+        self._tokens.observe(padded_tokens)
+        self._seconds.observe(seconds)
+
+    def shed(self, reason: str) -> None:
+        """One request was refused for ``reason``, one of SHED_REASONS."""
+        self._shed[reason].add()
+
+    def died(self) -> None:
+        """The engine ended unasked."""
+        self._deaths.add()
 
 
 class GaugeCollector:

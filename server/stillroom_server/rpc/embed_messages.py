@@ -40,6 +40,7 @@ _WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
 }
 # Bytes of an answer besides its vectors: names, timings, framing; and per text: its token count,
 # whether it was cut, a warning.
+FRAMING_BYTES = 8  # of a message within a message
 _FIXED_BYTES = 512
 _BYTES_PER_TEXT = 16
 
@@ -105,6 +106,7 @@ def response(
         token_counts=summary.token_counts,
         timings=pb.EmbedTimings(
             total_nanos=int(total_seconds * 1e9),
+            queue_nanos=int(result.timings.queue * 1e9),
             tokenize_nanos=int(result.timings.tokenize * 1e9),
             infer_nanos=int(result.timings.infer * 1e9),
         ),

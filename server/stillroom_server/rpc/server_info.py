@@ -16,6 +16,8 @@ from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import Call
 from stillroom_server.settings import Settings
+from stillroom_server.teachers.teachers import Teachers
+from stillroom_server.teachers.values import LoadedTeacher
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["ServerService"]
 _LIBRARIES = ("grpcio", "numpy", "onnxruntime", "protobuf", "scipy", "tokenizers", "nanotoken")
@@ -39,8 +41,10 @@ class ServerServicer:
         settings: Settings,
         start_time: datetime,
         pool: ModelPool[ModelVersion],
+        teachers: Teachers,
     ) -> None:
         self._pool = pool
+        self._teachers = teachers
         libraries = _versions((*_LIBRARIES, *_TRAINING_LIBRARIES))
         self._constant = pb.GetServerInfoResponse(
             version=version(),
@@ -57,6 +61,8 @@ class ServerServicer:
         answer = pb.GetServerInfoResponse()
         answer.CopyFrom(self._constant)
         answer.loaded_models.extend(_loaded(model) for model in self._pool.loaded())
+        await self._teachers.refresh()
+        answer.loaded_models.extend(_loaded_teacher(each) for each in self._teachers.loaded())
         return answer
 
 
@@ -72,6 +78,21 @@ def _loaded(model: LoadedModel) -> pb.LoadedModel:
         dimensions=info.dimensions,
         max_tokens=info.max_tokens,
         load_time=translate.timestamp(model.loaded_at),
+    )
+
+
+def _loaded_teacher(teacher: LoadedTeacher) -> pb.LoadedModel:
+    facts = teacher.facts
+    return pb.LoadedModel(
+        model_version=teacher.name,
+        engine="torch",
+        engine_reason=f"a teacher: {facts.dtype} on {facts.device}",
+        tokenizer="huggingface",
+        tokenizer_reason="the teacher's own",
+        memory_bytes=facts.memory_bytes,
+        dimensions=facts.dimensions,
+        max_tokens=facts.max_tokens,
+        load_time=translate.timestamp(teacher.loaded_at),
     )
 
 
@@ -93,6 +114,8 @@ def limits(settings: Settings) -> pb.ServerLimits:
         max_concurrent_requests=settings.max_concurrent_requests,
         max_concurrent_streams=settings.max_concurrent_streams,
         max_correlation_id_bytes=settings.max_correlation_id_bytes,
+        max_teacher_queue_bytes=settings.max_teacher_queue_bytes,
+        max_teacher_queue_seconds=settings.max_teacher_queue_seconds,
     )
 
 
@@ -100,7 +123,13 @@ def capabilities(libraries: dict[str, str]) -> list[str]:
     """What this installation can run, by the libraries that it has."""
     result = ["embed.student"]
     if all(name in libraries for name in _TRAINING_LIBRARIES):
-        result += ["distill.static", "import.student", "import.teacher", "import.hub"]
+        result += [
+            "distill.static",
+            "embed.teacher",
+            "import.student",
+            "import.teacher",
+            "import.hub",
+        ]
     return sorted(result)
 
 

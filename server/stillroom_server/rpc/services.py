@@ -75,7 +75,7 @@ def _servicers(parts: Parts) -> dict[str, object]:
     admission = Admission(settings.max_concurrent_requests, settings.max_concurrent_streams)
     by_service: dict[ServiceDescriptor, object] = {
         embedding.DESCRIPTOR: embedding.EmbeddingServicer(
-            parts.pool, settings, parts.embed_metrics, admission
+            parts.pool, parts.teachers, settings, parts.embed_metrics, admission
         ),
         uploads.DESCRIPTOR: uploads.UploadServicer(
             parts.uploads, settings.max_request_bytes, admission
@@ -86,6 +86,8 @@ def _servicers(parts: Parts) -> dict[str, object]:
         ),
         operations.LONGRUNNING: long_running,
         operations.DESCRIPTOR: long_running,
-        server_info.DESCRIPTOR: server_info.ServerServicer(settings, parts.start_time, parts.pool),
+        server_info.DESCRIPTOR: server_info.ServerServicer(
+            settings, parts.start_time, parts.pool, parts.teachers
+        ),
     }
     return {descriptor.full_name: servicer for descriptor, servicer in by_service.items()}

@@ -47,7 +47,7 @@ class Computer:
         self._thread.join()
         with self._changed:
             left = self._queue.clear()
-        _end(left, lambda _: Unavailable("the teacher engine stops", reason="ENGINE_STOPPING"))
+        _end(left, lambda _: Unavailable("the teacher engine stops", reason="TEACHER_ENGINE_LOST"))
 
     def submit(self, job: Job) -> None:
         """Queues a job; one without a token ends at once, with vectors of zeros."""

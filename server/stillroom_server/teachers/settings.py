@@ -30,10 +30,10 @@ class EngineSettings(BaseModel):
 
     device: str = "auto"
     dtype: str = "auto"
-    threads: int = Field(0, ge=0)
-    batch_tokens: int = Field(0, ge=0)
-    memory_bytes: int = Field(0, ge=0)
-    idle_seconds: float = Field(600.0, gt=0)
-    retry_seconds: float = Field(30.0, ge=0)
+    threads: int = Field(default=0, ge=0)
+    batch_tokens: int = Field(default=0, ge=0)
+    memory_bytes: int = Field(default=0, ge=0)
+    idle_seconds: float = Field(default=600.0, gt=0)
+    retry_seconds: float = Field(default=30.0, ge=0)
     log_level: str = "info"
     log_format: str = "auto"

@@ -96,7 +96,7 @@ class EngineSupervisor:
 
     async def _start(self) -> EngineProcess:
         if self._stopped:
-            raise Unavailable("the server is stopping", reason="STOPPING")
+            raise Unavailable("the server is stopping", reason="TEACHER_ENGINE_LOST")
         if importlib.util.find_spec("torch") is None:
             raise FailedPrecondition(
                 "this server cannot run teachers, as torch is not installed; install"

@@ -130,6 +130,11 @@ class Teachers:
         self._known[version.name] = known
         return known
 
+    def dimensions(self, version: ModelVersion) -> int | None:
+        """Elements of a vector of ``version``; None before it was ever loaded."""
+        known = self._known.get(version.name)
+        return None if known is None else known.facts.dimensions
+
     async def embed(
         self,
         teacher: TeacherModel,
@@ -182,6 +187,11 @@ class Teachers:
     def loaded(self) -> tuple[LoadedTeacher, ...]:
         """The teachers in memory when last looked, at most about a second ago."""
         return self._report.loaded if self._supervisor.link else ()
+
+    @property
+    def held(self) -> int:
+        """Bytes of text in flight."""
+        return self._admission.held
 
     async def refresh(self) -> None:
         """Looks now: what is loaded, and the batches since the last look."""

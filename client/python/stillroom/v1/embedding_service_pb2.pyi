@@ -54,7 +54,9 @@ class _TextWarningKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextW
     TEXT_WARNING_KIND_UNSPECIFIED: _TextWarningKind.ValueType  # 0
     """Never sent."""
     TEXT_WARNING_KIND_EMPTY: _TextWarningKind.ValueType  # 1
-    """The text has no token at all; its vector is zero."""
+    """The text has no token of its own. A student's vector is zero; a teacher's is that of its special
+    tokens.
+    """
     TEXT_WARNING_KIND_ALL_UNKNOWN: _TextWarningKind.ValueType  # 2
     """Every token is unknown to the model; its vector is zero."""
 
@@ -64,7 +66,9 @@ class TextWarningKind(_TextWarningKind, metaclass=_TextWarningKindEnumTypeWrappe
 TEXT_WARNING_KIND_UNSPECIFIED: TextWarningKind.ValueType  # 0
 """Never sent."""
 TEXT_WARNING_KIND_EMPTY: TextWarningKind.ValueType  # 1
-"""The text has no token at all; its vector is zero."""
+"""The text has no token of its own. A student's vector is zero; a teacher's is that of its special
+tokens.
+"""
 TEXT_WARNING_KIND_ALL_UNKNOWN: TextWarningKind.ValueType  # 2
 """Every token is unknown to the model; its vector is zero."""
 Global___TextWarningKind: _TypeAlias = TextWarningKind  # noqa: Y015
@@ -90,8 +94,9 @@ class EmbedOptions(_message.Message):
     truncation_direction: Global___TruncationDirection.ValueType
     """Which end is cut. An unknown value is INVALID_ARGUMENT."""
     max_tokens: _builtins.int
-    """The most tokens of a text that count. 0: the model's own limit. Negative or beyond the model's
-    limit: INVALID_ARGUMENT.
+    """The most tokens of a text that count, for a teacher with the special ones around it. 0: the
+    model's own limit. Negative, beyond the model's limit or room for special tokens only:
+    INVALID_ARGUMENT.
     """
     normalize: _builtins.bool
     """Divide each vector by its Euclidean norm (default true). A zero vector stays zero."""
@@ -153,7 +158,7 @@ class EmbedRequest(_message.Message):
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One or more texts, UTF-8. An empty list is INVALID_ARGUMENT; an empty text is answered with a
-        zero vector and a warning. More than `max_texts` or `max_request_bytes`: INVALID_ARGUMENT.
+        warning, and by a student with a zero vector. More than `max_texts` or `max_request_bytes`: INVALID_ARGUMENT.
         """
 
     @_builtins.property

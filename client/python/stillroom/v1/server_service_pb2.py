@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!stillroom/v1/server_service.proto\x12\x0cstillroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xec\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\x06limits\x18\x02 \x01(\x0b\x32\x1a.stillroom.v1.ServerLimits\x12\x30\n\rloaded_models\x18\x03 \x03(\x0b\x32\x19.stillroom.v1.LoadedModel\x12%\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x14.stillroom.v1.Device\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\tlibraries\x18\x06 \x03(\x0b\x32\x32.stillroom.v1.GetServerInfoResponse.LibrariesEntry\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa2\x02\n\x0cServerLimits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x1a\n\x12max_response_bytes\x18\x02 \x01(\x03\x12\x11\n\tmax_texts\x18\x03 \x01(\x05\x12\x16\n\x0emax_text_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_stream_window\x18\x05 \x01(\x05\x12\x18\n\x10max_stream_bytes\x18\x06 \x01(\x03\x12\x18\n\x10max_upload_bytes\x18\x07 \x01(\x03\x12\x1f\n\x17max_concurrent_requests\x18\x08 \x01(\x05\x12\x1e\n\x16max_concurrent_streams\x18\t \x01(\x05\x12 \n\x18max_correlation_id_bytes\x18\n \x01(\x05\"\xe5\x01\n\x0bLoadedModel\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x15\n\rengine_reason\x18\x03 \x01(\t\x12\x11\n\ttokenizer\x18\x04 \x01(\t\x12\x18\n\x10tokenizer_reason\x18\x05 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x12\n\ndimensions\x18\x07 \x01(\x05\x12\x12\n\nmax_tokens\x18\x08 \x01(\x05\x12-\n\tload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x63ores\x18\x03 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x14\n\x0cnative_types\x18\x05 \x03(\t2i\n\rServerService\x12X\n\rGetServerInfo\x12\".stillroom.v1.GetServerInfoRequest\x1a#.stillroom.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!stillroom/v1/server_service.proto\x12\x0cstillroom.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xec\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12*\n\x06limits\x18\x02 \x01(\x0b\x32\x1a.stillroom.v1.ServerLimits\x12\x30\n\rloaded_models\x18\x03 \x03(\x0b\x32\x19.stillroom.v1.LoadedModel\x12%\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x14.stillroom.v1.Device\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x45\n\tlibraries\x18\x06 \x03(\x0b\x32\x32.stillroom.v1.GetServerInfoResponse.LibrariesEntry\x12\x14\n\x0c\x63\x61pabilities\x18\x07 \x03(\t\x1a\x30\n\x0eLibrariesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x02\n\x0cServerLimits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x1a\n\x12max_response_bytes\x18\x02 \x01(\x03\x12\x11\n\tmax_texts\x18\x03 \x01(\x05\x12\x16\n\x0emax_text_bytes\x18\x04 \x01(\x03\x12\x19\n\x11max_stream_window\x18\x05 \x01(\x05\x12\x18\n\x10max_stream_bytes\x18\x06 \x01(\x03\x12\x18\n\x10max_upload_bytes\x18\x07 \x01(\x03\x12\x1f\n\x17max_concurrent_requests\x18\x08 \x01(\x05\x12\x1e\n\x16max_concurrent_streams\x18\t \x01(\x05\x12 \n\x18max_correlation_id_bytes\x18\n \x01(\x05\x12\x1f\n\x17max_teacher_queue_bytes\x18\x0b \x01(\x03\x12!\n\x19max_teacher_queue_seconds\x18\x0c \x01(\x01\"\xe5\x01\n\x0bLoadedModel\x12\x15\n\rmodel_version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x15\n\rengine_reason\x18\x03 \x01(\t\x12\x11\n\ttokenizer\x18\x04 \x01(\t\x12\x18\n\x10tokenizer_reason\x18\x05 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x06 \x01(\x03\x12\x12\n\ndimensions\x18\x07 \x01(\x05\x12\x12\n\nmax_tokens\x18\x08 \x01(\x05\x12-\n\tload_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x06\x44\x65vice\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\r\n\x05\x63ores\x18\x03 \x01(\x05\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12\x14\n\x0cnative_types\x18\x05 \x03(\t2i\n\rServerService\x12X\n\rGetServerInfo\x12\".stillroom.v1.GetServerInfoRequest\x1a#.stillroom.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_start=425
   _globals['_GETSERVERINFORESPONSE_LIBRARIESENTRY']._serialized_end=473
   _globals['_SERVERLIMITS']._serialized_start=476
-  _globals['_SERVERLIMITS']._serialized_end=766
-  _globals['_LOADEDMODEL']._serialized_start=769
-  _globals['_LOADEDMODEL']._serialized_end=998
-  _globals['_DEVICE']._serialized_start=1000
-  _globals['_DEVICE']._serialized_end=1102
-  _globals['_SERVERSERVICE']._serialized_start=1104
-  _globals['_SERVERSERVICE']._serialized_end=1209
+  _globals['_SERVERLIMITS']._serialized_end=834
+  _globals['_LOADEDMODEL']._serialized_start=837
+  _globals['_LOADEDMODEL']._serialized_end=1066
+  _globals['_DEVICE']._serialized_start=1068
+  _globals['_DEVICE']._serialized_end=1170
+  _globals['_SERVERSERVICE']._serialized_start=1172
+  _globals['_SERVERSERVICE']._serialized_end=1277
 # @@protoc_insertion_point(module_scope)

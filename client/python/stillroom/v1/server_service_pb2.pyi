@@ -130,6 +130,8 @@ class ServerLimits(_message.Message):
     MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_STREAMS_FIELD_NUMBER: _builtins.int
     MAX_CORRELATION_ID_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_TEACHER_QUEUE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_TEACHER_QUEUE_SECONDS_FIELD_NUMBER: _builtins.int
     max_request_bytes: _builtins.int
     """Bytes of one request message."""
     max_response_bytes: _builtins.int
@@ -150,6 +152,12 @@ class ServerLimits(_message.Message):
     """Streams open at once."""
     max_correlation_id_bytes: _builtins.int
     """Bytes of a correlation_id."""
+    max_teacher_queue_bytes: _builtins.int
+    """Bytes of text in flight to teachers. A unary request beyond is refused with RESOURCE_EXHAUSTED and
+    RetryInfo; streams wait, and take at most half.
+    """
+    max_teacher_queue_seconds: _builtins.float
+    """Seconds that the teachers' work ahead of a unary request may take; beyond, as above."""
     def __init__(
         self,
         *,
@@ -163,10 +171,12 @@ class ServerLimits(_message.Message):
         max_concurrent_requests: _builtins.int = ...,
         max_concurrent_streams: _builtins.int = ...,
         max_correlation_id_bytes: _builtins.int = ...,
+        max_teacher_queue_bytes: _builtins.int = ...,
+        max_teacher_queue_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent_requests", b"max_concurrent_requests", "max_concurrent_streams", b"max_concurrent_streams", "max_correlation_id_bytes", b"max_correlation_id_bytes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_bytes", b"max_stream_bytes", "max_stream_window", b"max_stream_window", "max_text_bytes", b"max_text_bytes", "max_texts", b"max_texts", "max_upload_bytes", b"max_upload_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent_requests", b"max_concurrent_requests", "max_concurrent_streams", b"max_concurrent_streams", "max_correlation_id_bytes", b"max_correlation_id_bytes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_bytes", b"max_stream_bytes", "max_stream_window", b"max_stream_window", "max_teacher_queue_bytes", b"max_teacher_queue_bytes", "max_teacher_queue_seconds", b"max_teacher_queue_seconds", "max_text_bytes", b"max_text_bytes", "max_texts", b"max_texts", "max_upload_bytes", b"max_upload_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -190,9 +200,9 @@ class LoadedModel(_message.Message):
     model_version: _builtins.str
     """`models/{model}/versions/{n}`."""
     engine: _builtins.str
-    """What turns ids into vectors: `gather` or `onnxruntime`."""
+    """What turns ids into vectors: `gather` or `onnxruntime`; for a teacher `torch`."""
     engine_reason: _builtins.str
-    """Why this engine."""
+    """Why this engine; for a teacher its device and element type."""
     tokenizer: _builtins.str
     """What turns texts into ids: `nanotoken` or `huggingface`."""
     tokenizer_reason: _builtins.str

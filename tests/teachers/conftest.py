@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distillation import teachers as tiny
+from serving import Serving, serving
+
+from stillroom_registry.registry import Registry
+from stillroom_registry.values import ModelKind
+from stillroom_server.distillation.teacher import Teacher
+
+PROMPTS = {"query": "the student ", "none": ""}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """``bert``: plain; ``prompted``: with prompts, a default one, and its tokens not pooled;
+    ``broken``: without weights."""
+    import json
+
+    root = tmp_path_factory.mktemp("teachers")
+    bert = tiny.make("bert", root / "bert")
+    prompted = root / "prompted"
+    _with_prompts(bert, prompted)
+    broken = root / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    return {"bert": bert, "prompted": prompted, "broken": broken}
+
+
+def _with_prompts(base: Path, folder: Path) -> None:
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+    tiny.with_modules(
+        base,
+        folder,
+        lambda: Pooling(32, pooling_mode="mean", include_prompt=False),
+        Normalize,
+        prompts=PROMPTS,
+        default_prompt_name="query",
+    )
+
+
+@pytest.fixture(scope="session")
+def data(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with all of ``folders`` as teachers."""
+    path = tmp_path_factory.mktemp("data")
+    registry = Registry.open(path)
+    for name, folder in folders.items():
+        registry.publish(name, ModelKind.TEACHER, folder)
+    registry.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def bert(folders: dict[str, Path]) -> Teacher:
+    return Teacher.load(folders["bert"])
+
+
+@pytest.fixture(scope="session")
+def prompted(folders: dict[str, Path]) -> Teacher:
+    return Teacher.load(folders["prompted"])
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Serving]:
+    with serving(data, device="cpu", teacher_dtype="float32") as running:
+        yield running
