@@ -86,12 +86,17 @@ def _address(process: subprocess.Popen[str], log: Path) -> str:
     line = _first_line(process.stdout, READY_SECONDS)
     address = address_in(line)
     if address is None:
-        said = f"it said {line!r}" if line else "it said nothing"
-        raise ServerFailedError(
-            f"the server was not ready within {READY_SECONDS:.0f} s: {said}"
-            f" (exit status {process.poll()}){tail(log)}"
-        )
+        raise ServerFailedError(f"{_why_not_ready(process, line)}{tail(log)}")
     return address
+
+
+def _why_not_ready(process: subprocess.Popen[str], line: str) -> str:
+    if line:
+        return f"the server began with {line!r} instead of saying that it is ready"
+    try:
+        return f"the server ended at once with status {process.wait(1)}"
+    except subprocess.TimeoutExpired:
+        return f"the server was not ready within {READY_SECONDS:.0f} s"
 
 
 def _first_line(stream: IO[str] | None, seconds: float) -> str:

@@ -179,8 +179,4 @@ def _compare(
     ]
     show.table(out, ["", "teacher", "student", ""], rows, numbers=(1, 2, 3))
     show.fact(out, "student: through the server, EmbedStream, 256 texts a message, loopback")
-    show.fact(
-        out,
-        f"teacher: in its own process without a server, {side.compute_type}; this version serves"
-        " students only",
-    )
+    show.fact(out, f"teacher: in a process of its own, without a server, {side.compute_type}")

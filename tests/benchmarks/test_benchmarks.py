@@ -228,9 +228,11 @@ def test_a_span_has_at_least_one_message() -> None:
 
 def test_a_worker_that_dies_is_a_failure(tmp_path: Path) -> None:
     module = "benchmarks.sides.stream_client"
-    with worker(module, str(tmp_path / "none"), "m") as asked:
-        with pytest.raises(WorkerFailedError, match="stream_client ended with status 1"):
-            asked.ask(address="nowhere")
+    with (
+        worker(module, str(tmp_path / "none"), "m") as asked,
+        pytest.raises(WorkerFailedError, match="stream_client ended with status 1"),
+    ):
+        asked.ask(address="nowhere")
 
 
 def test_servers_say_where_they_listen() -> None:
