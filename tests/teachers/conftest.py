@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +20,6 @@ PROMPTS = {"query": "the student ", "none": ""}
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``bert``: plain; ``prompted``: with prompts, a default one, and its tokens not pooled;
     ``broken``: without weights."""
-    import json
-
     root = tmp_path_factory.mktemp("teachers")
     bert = tiny.make("bert", root / "bert")
     prompted = root / "prompted"
@@ -31,16 +31,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _with_prompts(base: Path, folder: Path) -> None:
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-
-    tiny.with_modules(
-        base,
-        folder,
-        lambda: Pooling(32, pooling_mode="mean", include_prompt=False),
-        Normalize,
-        prompts=PROMPTS,
-        default_prompt_name="query",
-    )
+    """As sentence-transformers writes it; its import would take longer than all tests here."""
+    shutil.copytree(base, folder)
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    listed = [
+        {"idx": at, "name": str(at), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for at, (kind, path) in enumerate(modules)
+    ]
+    pooling = {"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": False}
+    settings = {"prompts": PROMPTS, "default_prompt_name": "query"}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
 
 
 @pytest.fixture(scope="session")

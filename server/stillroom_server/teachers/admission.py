@@ -16,7 +16,10 @@ from contextlib import asynccontextmanager
 from stillroom_registry.errors import ResourceExhausted
 
 _STREAM_SHARE = 0.5
-_WEIGHT_OF_NEWS = 0.2
+# The speed is that of the last 128 to 256 KiB. Less than 4 KiB tell nothing: what a forward pass
+# costs as such would count as what their few bytes cost.
+_LEAST_MEASURED = 4 << 10
+_MOST_MEASURED = 256 << 10
 _LEAST_RETRY = 0.1
 
 
@@ -32,7 +35,8 @@ class WorkAdmission:
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
         self._on_shed = on_shed
-        self._seconds_per_byte = 0.0
+        self._measured_bytes = 0
+        self._measured_seconds = 0.0
         self._unary = 0
         self._stream = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -45,15 +49,15 @@ class WorkAdmission:
     @property
     def seconds_ahead(self) -> float:
         """What the work in flight takes, as far as is known."""
-        return self.held * self._seconds_per_byte
+        return self.held * self._seconds_per_byte()
 
     def measured(self, size: int, seconds: float) -> None:
         """Work of ``size`` bytes took the engine ``seconds`` of computing."""
-        if size <= 0 or seconds <= 0:
-            return
-        speed = seconds / size
-        before = self._seconds_per_byte or speed
-        self._seconds_per_byte = before + _WEIGHT_OF_NEWS * (speed - before)
+        self._measured_bytes += size
+        self._measured_seconds += seconds
+        if self._measured_bytes > _MOST_MEASURED:
+            self._measured_bytes //= 2
+            self._measured_seconds /= 2
 
     @asynccontextmanager
     async def unary(self, size: int, seconds_left: float | None) -> AsyncIterator[None]:
@@ -105,10 +109,15 @@ class WorkAdmission:
                 metadata={"seconds_ahead": f"{ahead:.3f}"},
             )
 
+    def _seconds_per_byte(self) -> float:
+        if self._measured_bytes < _LEAST_MEASURED:
+            return 0.0
+        return self._measured_seconds / self._measured_bytes
+
     def _fits(self, size: int) -> bool:
         """One that alone exceeds the limit goes when nothing of a stream is in flight."""
         bytes_after = self._stream + size
-        seconds = self._stream * self._seconds_per_byte
+        seconds = self._stream * self._seconds_per_byte()
         return not self._stream or (
             bytes_after <= _STREAM_SHARE * self._max_bytes
             and seconds <= _STREAM_SHARE * self._max_seconds

@@ -47,7 +47,7 @@ class Computer:
         self._thread.join()
         with self._changed:
             left = self._queue.clear()
-        _end(left, lambda _: Unavailable("the teacher engine stops", reason="TEACHER_ENGINE_LOST"))
+        _end(left, _stopping)
 
     def submit(self, job: Job) -> None:
         """Queues a job; one without a token ends at once, with vectors of zeros."""
@@ -55,8 +55,11 @@ class Computer:
             job.on_end(None)
             return
         with self._changed:
-            self._queue.add(job, self._clock())
-            self._changed.notify()
+            if not self._stopped:
+                self._queue.add(job, self._clock())
+                self._changed.notify()
+                return
+        job.on_end(_stopping(job))
 
     def cancel(self, job: Job) -> None:
         """Forgets a job; its ``on_end`` is not called any more."""
@@ -135,6 +138,10 @@ def _store(texts: Sequence[Text], vectors: Vectors) -> None:
 def _end(jobs: Iterable[Job], error_of: Callable[[Job], StillroomError | None]) -> None:
     for job in jobs:
         job.on_end(error_of(job))
+
+
+def _stopping(_: Job) -> StillroomError:
+    return Unavailable("the teacher engine is stopping", reason="TEACHER_ENGINE_LOST")
 
 
 def _too_late(_: Job) -> StillroomError:
