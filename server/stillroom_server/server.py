@@ -105,11 +105,16 @@ async def _preload(parts: Parts, ref: str) -> None:
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
+    keepalive = int(settings.keepalive_seconds * 1000)
     return [
         ("grpc.max_receive_message_length", _TRANSPORT_MARGIN * settings.max_request_bytes),
         ("grpc.max_send_message_length", -1),
         # Without this, two servers share a port in silence.
         ("grpc.so_reuseport", 0),
+        # A peer that vanished without a word would hold its streams' places for two hours.
+        ("grpc.keepalive_time_ms", keepalive),
+        ("grpc.keepalive_timeout_ms", keepalive // 3),
+        ("grpc.http2.ping_timeout_ms", keepalive // 3),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]

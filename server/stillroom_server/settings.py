@@ -121,6 +121,9 @@ class Settings(BaseSettings):
         description="memory for loaded models; the least used go first",
     )
     preload: Strings = Field(default_factory=list, description="model to load at start; repeatable")
+    keepalive_seconds: float = Field(
+        60, ge=1, description="silence after which a client is asked whether it is still there"
+    )
     grace_seconds: float = Field(
         10, ge=0, description="how long a stop waits for requests in flight"
     )
