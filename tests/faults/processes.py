@@ -111,7 +111,9 @@ class ServerProcess:
         """SIGKILL; returns when it is gone. The runner, orphaned, ends by itself."""
         self.channel.close()
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self._errors.close()
 
     def stop(self) -> int:
