@@ -13,6 +13,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+import uvloop
+
 from stillroom_registry.errors import InvalidArgument, PermissionDenied, StillroomError
 from stillroom_server.observability import logging as log_setup
 from stillroom_server.server import Server
@@ -32,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load(arguments)
         log_setup.configure(settings.log_format, settings.log_level)
-        asyncio.run(serve(settings))
+        # A tenth to a fifth less CPU an RPC than the standard library's loop.
+        uvloop.run(serve(settings))
     except (InvalidArgument, PermissionDenied) as error:
         return _complain(error, EXIT_USAGE)
     except StillroomError as error:
