@@ -143,8 +143,9 @@ class RunnerSupervisor:
 
     async def _send_settings(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
-        # A runner that died already is reported by its status, not by a broken pipe.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        # A runner that died already is reported by its status, not by a broken pipe, for which
+        # uvloop raises RuntimeError.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
             process.stdin.write(self._settings_line)
             await process.stdin.drain()
 
