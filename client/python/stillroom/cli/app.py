@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from stillroom.cli import distill, embed, models, operations, serve
+from stillroom.cli import bench, distill, embed, models, operations, serve
 from stillroom.cli.options import command, with_common
 from stillroom.cli.session import Session
 
@@ -27,6 +27,7 @@ app.add_typer(operations.app, name="operations")
 serve.register(app)
 distill.register(app)
 embed.register(app)
+bench.register(app)
 
 
 def _root(context: typer.Context, common: dict[str, Any]) -> None:

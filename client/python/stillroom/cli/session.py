@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from stillroom.client import Client
+    from stillroom.connection import Connection
     from stillroom.errors import StillroomError
+
+# The arguments of Client that have options here, as it has them when they are not given.
+_NO_CONNECTION: dict[str, Any] = {
+    "target": None,
+    "token": None,
+    "tls": None,
+    "root_certificates": None,
+    "client_certificate": None,
+    "client_key": None,
+    "allow_insecure": False,
+    "timeout": 120.0,
+}
 
 
 class Session:
@@ -39,6 +52,15 @@ class Session:
 
         with Client(**self._connection) as client:
             yield client
+
+    def connection(self) -> tuple[Connection, float | None]:
+        """Where the server is, and the seconds for a call, for commands with channels of their
+        own."""
+        from stillroom.connection import resolve
+
+        given = {**_NO_CONNECTION, **self._connection}
+        timeout = given.pop("timeout")
+        return resolve(**given, environment=os.environ), timeout
 
     @cached_property
     def out(self) -> Console:

@@ -1,0 +1,1 @@
+"""A load generator for the embedding calls: how fast a server answers, and how late."""
