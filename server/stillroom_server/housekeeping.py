@@ -96,3 +96,6 @@ class Housekeeper:
                 await work()
             except (StillroomError, OSError) as error:
                 _log.warning("housekeeping failed and will be tried again: %s", error)
+            except Exception:
+                # Without this the loop would end unseen, and health would tell old news for good.
+                _log.exception("housekeeping failed and will be tried again")
