@@ -39,7 +39,8 @@ test-fast: $(STAMP)  ## the tests without the slow ones
 	$(BIN)/pytest -m 'not slow'
 
 test-faults: $(STAMP)  ## all of the kills and fuzz cases
-	STILLROOM_KILLS=100 $(BIN)/pytest tests/faults tests/registry tests/operations
+	STILLROOM_KILLS=100 STILLROOM_FUZZ=1000000 STILLROOM_SOAK_TEXTS=5000000 \
+		$(BIN)/pytest tests/faults tests/registry tests/operations
 
 lint: $(STAMP)  ## ruff, mypy --strict, buf
 	$(BIN)/ruff check .
