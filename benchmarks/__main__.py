@@ -1,6 +1,6 @@
 """Measures every figure that the documents state.
 
-    STILLROOM_BENCH_DATA=FOLDER python -m benchmarks [quality] [distill] [stream] [--json FILE]
+    STILLROOM_BENCH_DATA=FOLDER python -m benchmarks [NAME ...] [--json FILE]
 
 Exit status: 0 measured, 1 a benchmark failed or (with --strict) a target was missed, 2 usage or no
 data.
@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 
-from benchmarks import distill, machine, quality, report, stream
+from benchmarks import distill, machine, quality, report, stream, teacher
 from benchmarks.data import VARIABLE, Data, NoDataError
 from benchmarks.distill import SideFailedError
 from benchmarks.knobs import Knobs
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "quality": quality.run,
     "distill": distill.run,
     "stream": stream.run,
+    "teacher": teacher.run,
 }
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 _PLAIN_WIDTH = 120
@@ -99,8 +100,8 @@ def _measure(names: Sequence[str], knobs: Knobs, data: Data, given: argparse.Nam
     out, status = _console(sys.stdout), _console(sys.stderr)
     here = machine.describe()
     report.show_machine(out, here)
-    # Sides that run in this process see what those in their own see.
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    # For the sides, in this process and in their own: no network, no bars over ours.
+    os.environ.update(HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
     reports: list[Report] = []
     for name in names:
         with status.status(name) as shown, measured({"this": os.getpid()}) as reading:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from serving import Details, Serving
+from serving import Details, Serving, serving
 
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom.v1 import server_service_pb2
@@ -207,3 +210,26 @@ def test_loaded_teachers_are_shown(server: Serving, stub: EmbeddingServiceStub) 
     assert shown.engine_reason == "a teacher: float32 on cpu"
     assert shown.memory_bytes > 32 * 260 * 4
     assert info.limits.max_teacher_queue_bytes > 0
+
+
+def test_metrics_exist_before_and_count_after(data: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(data, tmp_path / "data"))
+    with serving(copy, device="cpu", metrics_address="127.0.0.1:0") as running:
+        url = f"http://{running.server.metrics_address}/metrics"
+
+        def metric(name: str) -> float:
+            with urllib.request.urlopen(url) as answer:
+                lines = answer.read().decode().splitlines()
+            return next(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+        assert metric('stillroom_teacher_shed_requests_total{reason="TEACHER_TOO_BUSY"}') == 0
+        assert metric("stillroom_teacher_engine_restarts_total") == 0
+        assert metric("stillroom_teacher_batch_texts_count") == 0
+        ask(EmbeddingServiceStub(running.channel), "bert", texts(5))
+        info = ServerServiceStub(running.channel)
+        info.GetServerInfo(server_service_pb2.GetServerInfoRequest())  # looks at the engine
+        assert metric("stillroom_teacher_batch_texts_sum") == 5
+        assert metric("stillroom_teacher_batch_tokens_sum") > 10
+        assert metric("stillroom_teacher_queue_duration_seconds_count") == 1
+        assert metric('stillroom_loaded_model_bytes{engine="torch",model_version="models/b') > 0
+        assert metric("stillroom_teacher_queue_bytes") == 0

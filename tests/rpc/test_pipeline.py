@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from stillroom_server.rpc.pipeline import Pending, Started, in_order
+
+
+class Stream:
+    """Requests that a test sends, and answers that it lets be done."""
+
+    def __init__(self) -> None:
+        self.sent: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.begun: list[bytes] = []
+        self.done: dict[bytes, asyncio.Event] = {}
+        self.cancelled: list[bytes] = []
+        self.answers: list[bytes] = []
+
+    async def requests(self) -> AsyncIterator[bytes]:
+        while (data := await self.sent.get()) is not None:
+            yield data
+
+    async def start(self, data: bytes) -> Started:
+        """Small letters are answered at once, capital ones when ``done``."""
+        self.begun.append(data)
+        if data.islower():
+            return data
+        self.done[data] = asyncio.Event()
+        return Pending(asyncio.create_task(self._slow(data)), 10)
+
+    async def _slow(self, data: bytes) -> bytes:
+        try:
+            await self.done[data].wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(data)
+            raise
+        return data
+
+    def send(self, *items: bytes | None) -> None:
+        for item in items:
+            self.sent.put_nowait(item)
+
+    async def run(self, window: int = 3, max_bytes: int = 1000) -> None:
+        answers = in_order(self.requests(), self.start, window=window, max_bytes=max_bytes)
+        try:
+            async for answer in answers:
+                self.answers.append(answer)
+        finally:
+            await answers.aclose()
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return Stream()
+
+
+async def settle() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def test_answers_keep_the_order_of_requests(stream: Stream) -> None:
+    stream.send(b"a", b"B", b"C", b"d", None)
+    task = asyncio.create_task(stream.run())
+    await settle()
+    assert stream.answers == [b"a"]
+    stream.done[b"C"].set()
+    await settle()
+    assert stream.answers == [b"a"]
+    stream.done[b"B"].set()
+    await task
+    assert stream.answers == [b"a", b"B", b"C", b"d"]
+
+
+async def test_it_reads_no_further_than_the_window(stream: Stream) -> None:
+    stream.send(b"A", b"B", b"C", b"D", None)
+    task = asyncio.create_task(stream.run(window=2))
+    await settle()
+    assert stream.begun == [b"A", b"B"]
+    stream.done[b"A"].set()
+    await settle()
+    assert stream.begun == [b"A", b"B", b"C"]
+    task.cancel()
+
+
+async def test_it_reads_no_further_than_the_bytes(stream: Stream) -> None:
+    stream.send(b"A", b"B", b"C", None)
+    task = asyncio.create_task(stream.run(max_bytes=20))
+    await settle()
+    assert stream.begun == [b"A", b"B"]
+    task.cancel()
+
+
+async def test_an_answer_leaves_while_the_next_request_is_not_there(stream: Stream) -> None:
+    stream.send(b"A")
+    task = asyncio.create_task(stream.run())
+    await settle()
+    stream.done[b"A"].set()
+    await settle()
+    assert stream.answers == [b"A"]
+    stream.send(b"b", b"C")
+    await settle()
+    assert stream.answers == [b"A", b"b"]
+    stream.done[b"C"].set()
+    stream.send(None)
+    await task
+    assert stream.answers == [b"A", b"b", b"C"]
+
+
+async def test_a_stream_that_ends_early_cancels_what_is_pending(stream: Stream) -> None:
+    stream.send(b"A", b"B")
+    task = asyncio.create_task(stream.run())
+    await settle()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await settle()
+    assert sorted(stream.cancelled) == [b"A", b"B"]
