@@ -93,7 +93,9 @@ def load(report: Report) -> str:
     """A sentence on what else the machine did."""
     if report.elsewhere is None:
         return "What else the machine did is not known."
-    busy = f"Other work kept {report.elsewhere:.2f} cores busy meanwhile"
+    busy = (
+        f"Other work, and other guests of a host, kept {report.elsewhere:.2f} cores busy meanwhile"
+    )
     return f"{busy}." if report.calm else f"{busy}: MEASURED UNDER LOAD."
 
 

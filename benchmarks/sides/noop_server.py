@@ -1,5 +1,6 @@
-"""What gRPC alone costs: ``... ANSWER``. A server whose Embed parses the request and answers the
-bytes in the file ANSWER, whatever was asked. Says ``{"address": ...}`` and ends with its input.
+"""What gRPC alone costs: ``... ANSWER``. A server, on the event loop of the real one, whose Embed
+parses the request and answers the bytes in the file ANSWER, whatever was asked. Says
+``{"address": ...}`` and ends with its input.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import uvloop
 
 from stillroom.v1.embedding_service_pb2 import EmbedRequest
 
@@ -33,4 +35,4 @@ async def main(answer: bytes) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]).read_bytes()))
+    uvloop.run(main(Path(sys.argv[1]).read_bytes()))
