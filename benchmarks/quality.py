@@ -54,6 +54,7 @@ def run(knobs: Knobs, data: Data, say: Callable[[str], None]) -> Report:
             "How the scores vary with another teacher.",
         ],
         values={"scores": scores, "margins": margins, "share_of_teacher": retained, **facts},
+        timed=False,
     )
 
 

@@ -40,7 +40,7 @@ class Report:
 
     ``notes`` say how it was measured, ``not_measured`` what it leaves out; ``values`` are the
     numbers behind the tables, for JSON. ``elsewhere`` are the cores that other work on the machine
-    kept busy meanwhile.
+    kept busy meanwhile, which matters to what is ``timed``.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Report:
     values: dict[str, Any]
     elsewhere: float | None = None
     seconds: float = 0.0
+    timed: bool = True
     knobs: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -96,6 +97,8 @@ def load(report: Report) -> str:
     busy = (
         f"Other work, and other guests of a host, kept {report.elsewhere:.2f} cores busy meanwhile"
     )
+    if not report.timed:
+        return f"{busy}, which changes no score."
     return f"{busy}." if report.calm else f"{busy}: MEASURED UNDER LOAD."
 
 

@@ -120,6 +120,7 @@ def test_only_named_benchmarks_run_and_json_has_their_numbers(
 def test_a_report_says_what_it_was_measured_beside() -> None:
     assert made_report(elsewhere=0.05).calm
     assert "UNDER LOAD" in report.load(made_report(elsewhere=0.5))
+    assert "UNDER LOAD" not in report.load(replace(made_report(elsewhere=0.5), timed=False))
     assert made_report(elsewhere=None).calm is None
     out = StringIO()
     report.show(Console(file=out, width=100), made_report(met=None))
