@@ -89,8 +89,11 @@ def _distill(out: Console, client: Client) -> DistillResponse:
     assert exported is not None
     show.fact(
         out,
-        f"onnx/model.onnx ({megabytes(exported.size_bytes)}) verified against float64 on"
-        f" {parity.texts:,} texts in {parity.runs:,} runs: least cosine {parity.min_cosine:.7f},"
+        f"onnx/model.onnx ({megabytes(exported.size_bytes)}) exported and verified against float64:",
+    )
+    show.fact(
+        out,
+        f"{parity.texts:,} texts, {parity.runs:,} runs, least cosine {parity.min_cosine:.7f},"
         f" largest error {parity.max_abs_error:.1e}",
     )
     return response

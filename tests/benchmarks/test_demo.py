@@ -82,9 +82,8 @@ def test_the_whole_demo(tmp_path: Path) -> None:
         said, _ = process.communicate(timeout=280)
     assert process.returncode == 0, said
     assert f"models/{settings.STUDENT}/versions/1" in said
-    assert re.search(
-        r"onnx/model\.onnx .* verified .* 200 runs: least cosine (1\.0|0\.99999)", said
-    )
+    assert re.search(r"onnx/model\.onnx .* verified", said)
+    assert re.search(r"200 runs, least cosine (1\.0|0\.99999)", said)
     assert re.search(r"distill: encode", said)
     assert re.search(r"texts a second .*x faster", said)
     assert "server stopped" in said
