@@ -89,7 +89,7 @@ def _distill(out: Console, client: Client) -> DistillResponse:
     assert exported is not None
     show.fact(
         out,
-        f"onnx/model.onnx ({megabytes(exported.size_bytes)}) exported and verified against float64:",
+        f"onnx/model.onnx ({megabytes(exported.size_bytes)}) is exported, and verified in float64:",
     )
     show.fact(
         out,
