@@ -100,8 +100,6 @@ def _measure(names: Sequence[str], knobs: Knobs, data: Data, given: argparse.Nam
     out, status = _console(sys.stdout), _console(sys.stderr)
     here = machine.describe()
     report.show_machine(out, here)
-    # For the sides, in this process and in their own: no network, no bars over ours.
-    os.environ.update(HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
     reports: list[Report] = []
     for name in names:
         with status.status(name) as shown, measured({"this": os.getpid()}) as reading:
@@ -160,4 +158,7 @@ def _terminate(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
+    # For the sides, in this process and in their own: no network, no bars over ours. Not in main(),
+    # whose callers may have other plans with their environment.
+    os.environ.update(HF_HUB_OFFLINE="1", TQDM_DISABLE="1")
     sys.exit(main(sys.argv[1:]))

@@ -18,8 +18,11 @@ def generate(output: Path) -> None:
     """Compiles every proto of ours into ``output``; SystemExit when protoc finds an error."""
     protos = sorted((ROOT / "protos").rglob("*.proto"))
     well_known = Path(protoc.__file__).parent / "_proto"
+    programs = Path(sys.executable).parent  # not on PATH when run by the interpreter's path
     arguments = [
         "protoc",
+        f"--plugin=protoc-gen-mypy={programs / 'protoc-gen-mypy'}",
+        f"--plugin=protoc-gen-mypy_grpc={programs / 'protoc-gen-mypy_grpc'}",
         f"--proto_path={ROOT / 'protos'}",
         f"--proto_path={ROOT / 'third_party'}",
         f"--proto_path={well_known}",

@@ -137,6 +137,6 @@ def test_the_backup_of_a_running_server_opens(
     (tmp_path / "blobs").symlink_to(data / "blobs")
     registry = Registry.open(tmp_path)
     try:
-        assert registry.resolve("mini").version == 1
+        assert registry.get_version("mini", 1).name == "models/mini/versions/1"
     finally:
         registry.close()

@@ -67,6 +67,7 @@ def run(tmp_path: Path, hub_url: str, *cases: dict[str, Any]) -> list[dict[str, 
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_ETAG_TIMEOUT": "2",
+        "HF_HUB_OFFLINE": "0",
         "HF_TOKEN": "hf_of_the_environment",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
