@@ -15,6 +15,10 @@ from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
+from stillroom_server.inference.encoding import encode
+from stillroom_server.inference.options import ElementType
+from stillroom_server.inference.results import EmbedResult, Timings
+from stillroom_server.rpc import embed_messages
 
 TEXTS = ["my new card", "the exchange rate was charged twice", "help"]
 DIMENSIONS = 24
@@ -247,6 +251,46 @@ def test_tokenize_shows_ids_tokens_and_offsets(stub: EmbeddingServiceStub) -> No
     with pytest.raises(grpc.RpcError) as caught:
         stub.Tokenize(pb.TokenizeRequest(model="s", texts=["x"], max_tokens=-1))
     assert Details(caught.value).field == "max_tokens"
+
+
+@pytest.mark.parametrize("element_type", list(ElementType))
+@pytest.mark.parametrize("rows", [1, 3, 700])
+def test_answers_written_by_hand_are_the_public_message(
+    element_type: ElementType, rows: int
+) -> None:
+    rng = np.random.default_rng(rows)
+    flags = np.arange(rows) % 2 == 1
+    result = EmbedResult(
+        rng.standard_normal((rows, 40), dtype=np.float32),
+        rng.integers(0, 9_000, rows, dtype=np.int32),
+        flags,
+        (flags * 2).astype(np.uint8),
+        Timings(0.001, 0.002),
+    )
+    request = pb.EmbedRequest(correlation_id="é" * 70)
+    summary = embed_messages.summarize(result)
+    name = "models/s/versions/123456"
+    data = embed_messages.response(request, name, result, summary, element_type, 0.5)
+    answer = pb.EmbedResponse.FromString(data)
+    assert answer.SerializeToString(deterministic=True) == data
+    assert answer.correlation_id == request.correlation_id
+    embeddings = answer.embeddings
+    assert embeddings.model_version == name
+    assert list(embeddings.truncated) == (flags.tolist() if flags.any() else [])
+    assert list(embeddings.token_counts) == result.tokens.tolist()
+    assert [w.index for w in embeddings.warnings] == np.flatnonzero(flags).tolist()
+    assert embeddings.timings.total_nanos == 500_000_000
+    vectors = embeddings.vectors
+    assert (vectors.count, vectors.dimensions) == (rows, 40)
+    encoded = encode(result.vectors, element_type)
+    block = getattr(vectors, element_type.value)
+    if element_type is ElementType.FLOAT32:
+        assert np.array(block.values, "<f4").tobytes() == encoded.data
+    elif element_type is ElementType.INT8:
+        assert encoded.scales is not None
+        assert (block.values, list(block.scales)) == (encoded.data, encoded.scales.tolist())
+    else:
+        assert block == encoded.data
 
 
 def public_twins() -> list[tuple[pb.EmbedResponse, wire.WireEmbedResponse]]:

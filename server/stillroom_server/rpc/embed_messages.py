@@ -1,7 +1,7 @@
 """Embed requests as domain options, results as wire bytes.
 
-Answers are built as the private wire messages, whose vectors are one field of bytes; see
-``embedding_wire.proto``.
+An answer is written by hand around its block of vectors (see ``wire``); a test holds the bytes
+equal to those of the public messages.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
-from stillroom_server.inference.encoding import EncodedVectors, bytes_per_vector, encode
+from stillroom_server.inference.encoding import bytes_per_vector, encode
 from stillroom_server.inference.options import DEFAULT_OPTIONS, ElementType, EmbedOptions
 from stillroom_server.inference.results import EmbedResult, TextWarning
 from stillroom_server.inference.tokenizers.huggingface import TokenizedText
-from stillroom_server.rpc import translate
+from stillroom_server.rpc import translate, wire
 from stillroom_server.settings import Settings
 
 Request: TypeAlias = pb.EmbedRequest | pb.EmbedStreamRequest
@@ -38,6 +37,18 @@ _WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
     TextWarning.EMPTY: pb.TEXT_WARNING_KIND_EMPTY,
     TextWarning.ALL_UNKNOWN: pb.TEXT_WARNING_KIND_ALL_UNKNOWN,
 }
+# The fields that are written by hand, by message.
+_EMBEDDINGS, _CORRELATION_ID = wire.tag(1), wire.tag(2)  # EmbedResponse, EmbedStreamResponse
+_MODEL_VERSION, _VECTORS = wire.tag(1), wire.tag(2)  # Embeddings
+_COUNT, _DIMENSIONS = 1, 2  # Vectors
+_DATA = {
+    ElementType.FLOAT32: wire.tag(3),
+    ElementType.FLOAT16: wire.tag(4),
+    ElementType.INT8: wire.tag(5),
+    ElementType.BINARY: wire.tag(6),
+}
+_IN_A_MESSAGE = (ElementType.FLOAT32, ElementType.INT8)
+_VALUES, _SCALES = wire.tag(1), wire.tag(2)  # FloatBlock, Int8Block
 # Bytes of an answer besides its vectors: names, timings, framing; and per text: its token count,
 # whether it was cut, a warning.
 FRAMING_BYTES = 8  # of a message within a message
@@ -47,7 +58,7 @@ _BYTES_PER_TEXT = 16
 
 def options(request: Request) -> EmbedOptions:
     """The options of a request. Raises InvalidArgument on unknown enum values."""
-    if not request.HasField("options"):
+    if not request.HasField("options") or not request.options.ByteSize():
         return DEFAULT_OPTIONS
     given = request.options
     if given.element_type not in _ELEMENT_TYPES:
@@ -99,10 +110,7 @@ def response(
     total_seconds: float,
 ) -> bytes:
     """The encoded EmbedResponse, which is an EmbedStreamResponse too."""
-    rows, dimensions = result.vectors.shape
-    embeddings = wire.WireEmbeddings(
-        model_version=model_version,
-        vectors=_vectors(rows, dimensions, element_type, encode(result.vectors, element_type)),
+    rest = pb.Embeddings(
         token_counts=summary.token_counts,
         timings=pb.EmbedTimings(
             total_nanos=int(total_seconds * 1e9),
@@ -112,32 +120,31 @@ def response(
         ),
     )
     if summary.truncated:
-        embeddings.truncated.extend(result.truncated.tolist())
+        rest.truncated.extend(result.truncated.tolist())
     if summary.warned:
-        embeddings.warnings.extend(
+        rest.warnings.extend(
             pb.TextWarning(index=index, kind=_WARNINGS[kind]) for index, kind in result.warned()
         )
-    return wire.WireEmbedResponse(
-        embeddings=embeddings, correlation_id=request.correlation_id
-    ).SerializeToString()
+    encoded = encode(result.vectors, element_type)
+    scales = b"" if encoded.scales is None else wire.field(_SCALES, encoded.scales.tobytes())
+    # From the inside out: what comes before the block, and how many bytes follow.
+    begin, follow = b"", len(encoded.data)
+    if element_type in _IN_A_MESSAGE:
+        begin = wire.opened(_VALUES, begin, follow)
+    follow += len(scales)
+    begin = wire.opened(_DATA[element_type], begin, follow)
+    begin = wire.opened(_VECTORS, _shape(*result.vectors.shape) + begin, follow)
+    end = scales + rest.SerializeToString()
+    follow = len(encoded.data) + len(end)
+    begin = wire.field(_MODEL_VERSION, model_version.encode()) + begin
+    begin = wire.opened(_EMBEDDINGS, begin, follow)
+    if request.correlation_id:
+        end += wire.field(_CORRELATION_ID, request.correlation_id.encode())
+    return b"".join((begin, encoded.data, end))
 
 
-def _vectors(
-    rows: int, dimensions: int, element_type: ElementType, encoded: EncodedVectors
-) -> wire.WireVectors:
-    vectors = wire.WireVectors(count=rows, dimensions=dimensions)
-    match element_type:
-        case ElementType.FLOAT32:
-            vectors.float32.values = encoded.data
-        case ElementType.FLOAT16:
-            vectors.float16 = encoded.data
-        case ElementType.INT8:
-            vectors.int8.values = encoded.data
-            assert encoded.scales is not None
-            vectors.int8.scales = encoded.scales.tobytes()
-        case ElementType.BINARY:
-            vectors.binary = encoded.data
-    return vectors
+def _shape(rows: int, dimensions: int) -> bytes:
+    return wire.integer(_COUNT, rows) + wire.integer(_DIMENSIONS, dimensions)
 
 
 def tokenized(found: TokenizedText) -> pb.TokenizedText:

@@ -43,7 +43,7 @@ class StaticOptions(TypedDict, total=False):
     element_type     how the table is stored: "float32", "float16" (default) or "int8"
     seed             of everything random
     prompt_name      the teacher's prompt that is put before each token
-    max_tokens       the most tokens of a text that the student reads (default 512)
+    max_tokens       the most tokens of a text that the student reads (default: no limit)
     normalize        unit length unless the caller asks otherwise (default True)
     """
 

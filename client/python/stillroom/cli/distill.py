@@ -53,7 +53,7 @@ def distill(
     ] = None,
     prompt_name: Annotated[str | None, typer.Option(help="A prompt of the teacher's.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of a text that count (512).")
+        int | None, typer.Option(help="Most tokens of a text that count (default: no limit).")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random (0).")] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
