@@ -39,5 +39,5 @@ def field(tag: bytes, content: bytes) -> bytes:
 
 
 def opened(tag: bytes, begin: bytes, rest: int) -> bytes:
-    """The beginning of a field whose content is ``begin`` and ``rest`` more bytes, not given here."""
+    """The beginning of a field that holds ``begin`` and then ``rest`` bytes not given here."""
     return tag + varint(len(begin) + rest) + begin
