@@ -46,6 +46,7 @@ lint: $(STAMP)  ## ruff, mypy --strict, buf
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p benchmarks
 	$(BIN)/buf lint
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 
@@ -56,6 +57,9 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## every figure of the README (STILLROOM_BENCH_DATA names the data)
 	$(BIN)/python -m benchmarks
 
+bench-embed: $(STAMP)  ## the figures of serving alone: streams, one text, teachers
+	$(BIN)/python -m benchmarks stream teacher
+
 protos: $(STAMP)  ## generate the Python code of the protos
 	$(BIN)/python protos/generate.py
 
@@ -65,4 +69,4 @@ baseline: $(STAMP)  ## accept a breaking change of the protocol (say so in the C
 clean:  ## remove what the targets made
 	rm -rf $(VENV) client/node/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo serve test test-fast test-faults lint format bench protos baseline clean
+.PHONY: help install demo serve test test-fast test-faults lint format bench bench-embed protos baseline clean
