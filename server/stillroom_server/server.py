@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 import grpc
 from prometheus_client import CollectorRegistry
@@ -138,4 +137,4 @@ def _listen(server: grpc.aio.Server, address: bind.Address, settings: Settings) 
             reason="ADDRESS_IN_USE",
             field="address",
         )
-    return address.target if address.is_unix else replace(address, port=port).target
+    return address.with_port(port)

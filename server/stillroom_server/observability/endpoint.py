@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -50,7 +49,7 @@ class MetricsEndpoint:
                 reason="METRICS_ADDRESS_IN_USE",
                 field="metrics_address",
             ) from None
-        return cls(server, thread, replace(address, port=server.server_port).target)
+        return cls(server, thread, address.with_port(server.server_port))
 
     def stop(self) -> None:
         """Stops answering."""

@@ -50,7 +50,7 @@ class ModelServicer:
         translate.refuse_later(filter=request.filter, order_by=request.order_by)
         page = await in_thread(
             self._registry.list_models,
-            translate.page_size(request.page_size),
+            request.page_size,
             request.page_token,
             kind=translate.kind(request.kind, "kind"),
         )
@@ -84,9 +84,7 @@ class ModelServicer:
         name = translate.model_name(request.parent, "parent")
 
         def page() -> pb.ListModelVersionsResponse:
-            found = self._registry.list_versions(
-                name, translate.page_size(request.page_size), request.page_token
-            )
+            found = self._registry.list_versions(name, request.page_size, request.page_token)
             aliases = self._registry.get_model(name).aliases
             return pb.ListModelVersionsResponse(
                 model_versions=[translate.version(item, aliases) for item in found.items],

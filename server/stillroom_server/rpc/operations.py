@@ -13,7 +13,6 @@ from stillroom_registry.errors import InvalidArgument, NotFound
 from stillroom_server.operations.model import Operation, OperationState
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.watch import OperationWatcher
-from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.operation_messages import OperationMessages
 
@@ -48,7 +47,7 @@ class OperationServicer:
         kind, state = parse_filter(request.filter)
         page = await in_thread(
             self._store.list,
-            translate.page_size(request.page_size),
+            request.page_size,
             request.page_token,
             state=state,
             kind=kind,

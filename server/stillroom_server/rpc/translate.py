@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from google.longrunning import operations_pb2
 from google.protobuf import struct_pb2, timestamp_pb2
 
 from stillroom.v1 import common_pb2, model_pb2
@@ -20,13 +19,6 @@ KINDS = {
     ModelKind.STUDENT: model_pb2.MODEL_KIND_STUDENT,
     ModelKind.CLASSIFIER: model_pb2.MODEL_KIND_CLASSIFIER,
 }
-ELEMENT_TYPES = {
-    "float32": common_pb2.ELEMENT_TYPE_FLOAT32,
-    "float16": common_pb2.ELEMENT_TYPE_FLOAT16,
-    "int8": common_pb2.ELEMENT_TYPE_INT8,
-}
-
-Operation = operations_pb2.Operation
 
 
 def timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
@@ -141,12 +133,6 @@ def unknown_value(number: int, field: str) -> InvalidArgument:
         field=field,
         metadata={"value": str(number)},
     )
-
-
-def page_size(value: int) -> int:
-    """A page size within bounds: 50 when unset, at most 1,000."""
-    not_negative(value, "page_size")
-    return min(value or 50, 1000)
 
 
 def not_negative(value: int, field: str) -> None:
