@@ -9,20 +9,21 @@ want it at once; one that was damaged (a blob missing, a file cut short) is buil
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from stillroom_registry.blobs import BlobReader
 from stillroom_registry.durable import disk_full_is_exhaustion
-from stillroom_registry.errors import DataLoss, Unavailable
+from stillroom_registry.errors import DataLoss
 from stillroom_registry.safe_files import check_path
 from stillroom_registry.scratch import Scratch
 from stillroom_registry.values import File, ModelVersion
 
-_ATTEMPTS = 10
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -35,32 +36,37 @@ class Folders:
     def folder(self, version: ModelVersion) -> Path:
         """The folder; equal contents share one. Raises DataLoss (BLOB_MISSING, BLOB_DAMAGED)."""
         target = self._root / version.digest.removeprefix("sha256:")
-        for _ in range(_ATTEMPTS):
+        if _is_whole(target, version.files):
+            return target
+        built = self._build(version.files)
+        with self._changing():
+            # Looked at again: without that, one who saw nothing takes away what another just made.
             if _is_whole(target, version.files):
+                shutil.rmtree(built)
                 return target
             self._set_aside(target)
-            built = self._build(version.files)
-            try:
-                with disk_full_is_exhaustion():
-                    built.rename(target)
-            except OSError as error:
-                # Another process was first; see whether what it made is whole.
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                shutil.rmtree(built)
-        raise Unavailable(
-            f"The folder of {version.name} keeps changing under us; try again.",
-            reason="FOLDER_BUSY",
-            retry_after=1.0,
-        )
+            with disk_full_is_exhaustion():
+                built.rename(target)
+        return target
 
     def delete(self, name: str) -> None:
         """Remove one folder by the name that ``names`` gave."""
-        self._set_aside(self._root / name)
+        with self._changing():
+            self._set_aside(self._root / name)
 
     def names(self) -> list[str]:
         """The folders that are there; whatever else lies in the cache is not ours."""
         return [path.name for path in self._root.iterdir() if _NAME.fullmatch(path.name)]
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Alone among threads and processes, for the few calls that change what is under a name."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _set_aside(self, target: Path) -> None:
         """Take the folder away in one step, then remove it: nobody sees half of it."""
