@@ -61,3 +61,20 @@ def test_a_phase_that_goes_back_begins_a_new_rate() -> None:
     meter.rate(0, 500)
     assert meter.rate(1, 100) is None
     assert meter.rate(2, 200) == pytest.approx(100)
+
+
+def test_shares_say_how_long_each_phase_is(monotonic: Monotonic) -> None:
+    meter = ProgressMeter(("import", "load", "train", "publish"), monotonic)
+    meter.expect({"load": 1, "train": 8, "publish": 1})
+    first = meter.update("load", 1, 1, "teacher")
+    assert (first.phase_index, first.phase_count, first.fraction) == (0, 3, pytest.approx(0.1))
+    assert meter.update("train", 5, 10, "steps").fraction == pytest.approx(0.5)
+    assert meter.update("publish", 1, 1, "student").fraction == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="no phase"):
+        meter.update("import", 0, 1, "x")
+
+
+@pytest.mark.parametrize("shares", [{}, {"a": 0.0}, {"a": -1.0}, {"c": 1.0}])
+def test_shares_that_make_no_sense(shares: dict[str, float], monotonic: Monotonic) -> None:
+    with pytest.raises(ValueError, match="shares"):
+        ProgressMeter(("a", "b"), monotonic).expect(shares)

@@ -22,6 +22,7 @@ from stillroom_server.operations.failures import describe
 from stillroom_server.operations.keeper import Keeper
 from stillroom_server.operations.model import (
     CancelRequested,
+    GivesWay,
     Json,
     LeaseLost,
     OperationError,
@@ -100,6 +101,7 @@ class Attempt:
             self._control,
             self._workspaces.make(operation.id),
             self._executor.phases,
+            slice_seconds=self._settings.slice_seconds,
             clock=self._clock,
         )
         return self._executor.run(operation.request, self._context)
@@ -127,11 +129,8 @@ class Attempt:
         if isinstance(error, Cancelled):
             if isinstance(error, CancelRequested) or self._control.cancel_time is not None:
                 return self._cancel()
-            if self._control.stopping:
-                return self._write(
-                    Outcome.RELEASED,
-                    lambda: self._store.release(self._claim, progress=self._control.progress),
-                )
+            if self._control.stopping or isinstance(error, GivesWay):
+                return self._release(behind=isinstance(error, GivesWay))
         if isinstance(error, StillroomError) and not isinstance(error, Internal):
             _log.info("operation %s failed: %s: %s", operation_id, error.reason, error.message)
         else:
@@ -142,6 +141,14 @@ class Attempt:
         return self._write(
             Outcome.CANCELLED,
             lambda: self._store.cancel(self._claim, progress=self._control.progress),
+        )
+
+    def _release(self, *, behind: bool) -> Outcome:
+        return self._write(
+            Outcome.RELEASED,
+            lambda: self._store.release(
+                self._claim, progress=self._control.progress, behind=behind
+            ),
         )
 
     def _fail(self, error: StillroomError) -> Outcome:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from stillroom_server.operations.control import AttemptControl
 from stillroom_server.operations.leases import OperationLeases
-from stillroom_server.operations.model import CancelRequested, Json
+from stillroom_server.operations.model import CancelRequested, GivesWay, Json
 from stillroom_server.operations.progress import ProgressMeter
 
 
@@ -28,8 +28,11 @@ class OperationContext:
         workspace: Path,
         phases: tuple[str, ...],
         *,
+        slice_seconds: float = float("inf"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
+        self._slice_end = clock() + slice_seconds
         self._store = store
         self._control = control
         self._meter = ProgressMeter(phases, clock)
@@ -45,6 +48,11 @@ class OperationContext:
         """The fencing number: larger than that of every attempt before."""
         return self._control.claim.attempt
 
+    def expect(self, shares: Mapping[str, float]) -> None:
+        """Say which of the executor's phases this request has, in their order, and about what share
+        of its time each takes; without this, all of them, of equal length."""
+        self._meter.expect(shares)
+
     def progress(self, phase: str, done: int, total: int, *, unit: str, message: str = "") -> None:
         """Tell how far ``phase`` is: ``done`` of ``total`` units (total 0: not known).
 
@@ -59,6 +67,12 @@ class OperationContext:
         Raises CancelRequested or RunnerStopping (both Cancelled), or LeaseLost.
         """
         self._control.check()
+
+    def give_way(self) -> None:
+        """For the moment after a checkpoint: end this attempt if it had its time slice and others
+        wait for theirs. Raises GivesWay; let it through."""
+        if self._clock() >= self._slice_end and self._store.others_wait():
+            raise GivesWay(self.operation_id)
 
     def confirm(self) -> None:
         """Ask the database itself; for the moment before a checkpoint gets its name. About 1 ms.

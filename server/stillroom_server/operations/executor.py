@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Executes operations of one kind, in the runner process.
 
-    ``phases`` are the names given to ``context.progress``, in their order. An executor may be
+    ``phases`` are the names given to ``context.progress``, in their order; a request that has not
+    all of them says so by ``context.expect``. An executor may be
     started again with the same request at any time, also while a suspended earlier attempt still
     exists, so what it leaves in ``context.workspace`` must be written to a new name and renamed
     when whole. It calls ``context.check_cancelled()`` at least a few times a second and lets what

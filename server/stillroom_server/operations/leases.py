@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stillroom_registry.database import Database
-from stillroom_server.operations import rows, worker
+from stillroom_server.operations import rows, turns, worker
 from stillroom_server.operations.lost import (
     LostClaim,
     cancelled_text,
@@ -66,7 +66,7 @@ class OperationLeases:
     def claim(
         self, worker_name: str, lease_seconds: float, *, held: Collection[str] = ()
     ) -> Claim | None:
-        """The oldest operation that nobody executes, or None.
+        """The operation whose turn it is, the oldest of these, or None if none waits.
 
         ``held`` are the operations that this worker is executing: they are left alone even when
         their lease ran out, and any other that carries the worker's name counts as lost.
@@ -79,7 +79,7 @@ class OperationLeases:
             row = connection.execute(
                 sa.select(operations)
                 .where(operations.c.state == OperationState.PENDING)
-                .order_by(operations.c.sequence)
+                .order_by(*turns.ORDER)
                 .limit(1)
             ).one_or_none()
             if row is None:
@@ -190,10 +190,19 @@ class OperationLeases:
             self.guard(connection, claim)
             self._end(connection, claim, OperationState.CANCELLED, progress, **_cancelled(claim))
 
-    def release(self, claim: Claim, *, progress: Progress | None = None) -> None:
-        """Give the operation back to its place in the queue; the attempt does not count as lost."""
+    def others_wait(self) -> bool:
+        """Whether an operation waits for somebody to execute it."""
+        with self.database.read() as connection:
+            return turns.others_wait(connection)
+
+    def release(
+        self, claim: Claim, *, progress: Progress | None = None, behind: bool = False
+    ) -> None:
+        """Give the operation back to its place in the queue, or ``behind`` all others in it; the
+        attempt does not count as lost."""
         now = self._clock()
         with self.database.write() as connection:
+            turn = {"turn": turns.last_turn(connection) + 1} if behind else {}
             if self.guard(connection, claim):
                 values = _cancelled(claim)
                 self._end(connection, claim, OperationState.CANCELLED, progress, **values)
@@ -206,6 +215,7 @@ class OperationLeases:
                     worker=None,
                     lease_expire_time=None,
                     update_time=now,
+                    **turn,
                     **_progress(progress),
                 )
             )

@@ -162,6 +162,18 @@ class CancelRequested(errors.Cancelled):
         )
 
 
+class GivesWay(errors.Cancelled):
+    """The operation had its time slice and others wait; it goes on later, from its checkpoint."""
+
+    default_reason = "GIVES_WAY"
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(
+            f"Operation {operation_id} lets others have their turn; it will resume.",
+            metadata={"operation": operation_id},
+        )
+
+
 class RunnerStopping(errors.Cancelled):
     """The runner ends; the operation itself goes on later, from its last checkpoint."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from stillroom_server.operations.model import Progress
 
@@ -39,11 +40,20 @@ class ProgressMeter:
     """The progress of one attempt. ``clock`` counts seconds and never goes back."""
 
     def __init__(self, phases: tuple[str, ...], clock: Callable[[], float]) -> None:
-        self._phases = phases
+        self._all_phases = self._phases = phases
+        self._ends = _ends([1.0] * len(phases))
         self._clock = clock
         self._phase = ""
         self._rate = RateMeter()
         self._fraction = 0.0
+
+    def expect(self, shares: Mapping[str, float]) -> None:
+        """The phases that there will be, in their order, each with its share of the time, in any
+        unit. Raises ValueError for an unknown phase or a share that is not positive."""
+        if not shares or min(shares.values()) <= 0 or not set(shares) <= set(self._all_phases):
+            raise ValueError(f"{dict(shares)} are no shares of {self._all_phases}")
+        self._phases = tuple(shares)
+        self._ends = _ends(list(shares.values()))
 
     def update(self, phase: str, done: int, total: int, unit: str, message: str = "") -> Progress:
         """Raises ValueError for a phase that the executor did not declare or a negative count.
@@ -61,7 +71,8 @@ class ProgressMeter:
             self._rate = RateMeter()
         index = self._phases.index(phase)
         of_phase = done / total if total else 0.0
-        self._fraction = max(self._fraction, (index + of_phase) / len(self._phases))
+        begin, end = self._ends[index], self._ends[index + 1]
+        self._fraction = max(self._fraction, begin + of_phase * (end - begin))
         rate = self._rate.rate(self._clock(), done)
         return Progress(
             phase=phase,
@@ -75,3 +86,9 @@ class ProgressMeter:
             seconds_left=(total - done) / rate if rate and total else None,
             fraction=self._fraction,
         )
+
+
+def _ends(shares: Sequence[float]) -> list[float]:
+    """Where phases of these shares begin and end, from 0 to 1."""
+    total = sum(shares)
+    return [0.0, *(part / total for part in accumulate(shares))]

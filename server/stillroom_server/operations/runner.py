@@ -25,7 +25,7 @@ _LOOK_SECONDS = 1.0  # leases run out without a commit, so look now and then
 
 
 class Runner:
-    """Claims operations, oldest first, and executes each in a thread of its own.
+    """Claims operations, in turn, and executes each in a thread of its own.
 
     An executor that does not unwind in time cannot be stopped from within its process. ``run``
     then ends the claim in the database and returns False: the process has to be ended.

@@ -11,7 +11,7 @@ metadata = sa.MetaData()
 operations = sa.Table(
     "operations",
     metadata,
-    # The order of creation: the queue is first in, first out, lists are newest first. Never reused.
+    # The order of creation: lists are newest first. Never reused.
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("id", sa.String, nullable=False, unique=True),
     sa.Column("kind", sa.String, nullable=False),
@@ -30,6 +30,7 @@ operations = sa.Table(
     sa.Column("start_time", UtcDateTime),
     sa.Column("update_time", UtcDateTime, nullable=False),
     sa.Column("end_time", UtcDateTime),
+    sa.Column("turn", sa.Integer, nullable=False, server_default="0"),  # see turns
     sa.Index("operations_state_sequence", "state", "sequence"),
     sqlite_autoincrement=True,
 )

@@ -27,6 +27,8 @@ class OperationsSettings(BaseModel):
     - ``idle_seconds``: a runner without work exits after this.
     - ``max_lost_attempts``: an operation fails when its runner has died this often.
     - ``concurrency``: operations that one runner executes at once.
+    - ``slice_seconds``: an operation that ran so long gives way to others that wait, at its next
+      checkpoint.
     - ``nice``: how far the priority of runners is lowered.
     - ``threads``: of a runner's numeric libraries; by default the cores less one.
     - ``restart_seconds``, ``max_restart_seconds``: the pause before a dead runner is replaced; it
@@ -43,6 +45,7 @@ class OperationsSettings(BaseModel):
     idle_seconds: float = Field(default=60.0, ge=0)
     max_lost_attempts: int = Field(default=3, ge=1)
     concurrency: int = Field(default=1, ge=1, le=64)
+    slice_seconds: float = Field(default=120.0, gt=0)
     nice: int = Field(default=10, ge=0, le=19)
     threads: int = Field(default_factory=spare_cores, ge=1)
     restart_seconds: float = Field(default=0.5, gt=0)

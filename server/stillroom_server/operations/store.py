@@ -19,6 +19,7 @@ from stillroom_server.operations.leases import MAX_LOST_ATTEMPTS, OperationLease
 from stillroom_server.operations.lost import cancelled_text
 from stillroom_server.operations.model import Json, Operation, OperationState
 from stillroom_server.operations.schema import operation_requests, operations
+from stillroom_server.operations.turns import last_turn
 
 REQUEST_ID_LIFETIME = timedelta(hours=24)
 _MAX_REQUEST_ID = 256  # characters
@@ -102,6 +103,7 @@ class OperationStore(OperationLeases):
                     cancel_requested=False,
                     create_time=now,
                     update_time=now,
+                    turn=last_turn(connection),
                 )
             )
             if request_id is not None:
