@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,8 @@ from stillroom_server.observability.metrics import (
     TeacherMetrics,
 )
 from stillroom_server.operations.model import OperationState
-from stillroom_server.operations.settings import OperationsSettings
+from stillroom_server.operations.pace import Pace
+from stillroom_server.operations.settings import OperationsSettings, all_cores
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.operations.watch import OperationWatcher
@@ -33,6 +34,7 @@ from stillroom_server.teachers.settings import EngineSettings
 from stillroom_server.teachers.supervisor import EngineSupervisor
 from stillroom_server.teachers.teachers import Teachers
 from stillroom_server.teachers.transport.client import GrpcEngineLink
+from stillroom_server.uploads.mentions import mentioned
 from stillroom_server.uploads.store import UploadStore
 
 OPERATION_KINDS = ("distill", "import")
@@ -67,6 +69,7 @@ def build(
     """Everything built, nothing started. ``data_dir`` is open and ours."""
     operations = OperationStore(registry.database, clock)
     runner = OperationsSettings(**_threads(settings))
+    embed_metrics = EmbedMetrics(metrics)
     pool = student_pool(
         registry,
         engine=settings.student_engine,
@@ -81,7 +84,13 @@ def build(
         requests=RequestLog(registry.database, clock),
         operations=operations,
         watcher=OperationWatcher(operations),
-        supervisor=RunnerSupervisor(operations, data_dir, runner, executor_settings(settings)),
+        supervisor=RunnerSupervisor(
+            operations,
+            data_dir,
+            runner,
+            executor_settings(settings),
+            pace=_pace(settings, runner, embed_metrics),
+        ),
         uploads=UploadStore(
             data_dir / "uploads",
             clock=clock,
@@ -94,7 +103,7 @@ def build(
         pool=pool,
         teachers=_teachers(settings, registry, TeacherMetrics(metrics)),
         request_metrics=RequestMetrics(metrics),
-        embed_metrics=EmbedMetrics(metrics),
+        embed_metrics=embed_metrics,
     )
     _gauges(parts, metrics)
     return parts
@@ -141,20 +150,16 @@ def _threads(settings: Settings) -> dict[str, int]:
     return {"threads": settings.runner_threads} if settings.runner_threads else {}
 
 
+def _pace(settings: Settings, runner: OperationsSettings, served: EmbedMetrics) -> Pace:
+    """All cores for operations while nothing is served, unless a number of threads was set."""
+    idle = settings.runner_threads or all_cores()
+    return Pace(lambda: served.requests, busy_threads=runner.threads, idle_threads=idle)
+
+
 def _uploads_in_use(store: OperationStore) -> set[str]:
     """Uploads that an unfinished operation was asked to read."""
     found = store.get_many(store.unfinished_ids()).values()
-    return {name for operation in found for name in _uploads(operation.request)}
-
-
-def _uploads(value: Any) -> Iterator[str]:
-    """Every ``upload`` in a JSON value, however deep."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key == "upload" and isinstance(inner, str):
-                yield inner
-            else:
-                yield from _uploads(inner)
+    return {name for operation in found for name in mentioned(operation.request)}
 
 
 def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:

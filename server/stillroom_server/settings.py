@@ -128,7 +128,9 @@ class Settings(BaseSettings):
         10, ge=0, description="how long a stop waits for requests in flight"
     )
     runner_threads: int = Field(
-        0, ge=0, description="threads of the operation runner; 0: one core is left to serving"
+        0,
+        ge=0,
+        description="threads of the operation runner; 0: all cores, one less while requests arrive",
     )
     device: str = Field("auto", description="where teachers run: auto, cpu, cuda or cuda:N")
 

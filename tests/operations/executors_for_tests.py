@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import time
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -117,8 +119,28 @@ class Settings:
         }
 
 
+class Paced:
+    """Computes, by a stand-in for torch, until it was told two numbers of threads; tells them."""
+
+    kind = "paced"
+    phases = ("compute",)
+
+    def run(self, request: Json, context: OperationContext) -> Json:
+        told: list[int] = []
+        torch = types.ModuleType("torch")
+        torch.set_num_threads = told.append  # type: ignore[attr-defined]
+        sys.modules["torch"] = torch
+        while len(told) < 2:
+            context.progress("compute", len(told), 2, unit="changes")
+            context.check_cancelled()
+            time.sleep(0.01)
+        return {"told": told}
+
+
 def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Executor]:
-    return by_kind(Steps(registry), Stubborn(), Suicide(), Failing(), Settings(settings_json))
+    return by_kind(
+        Steps(registry), Stubborn(), Suicide(), Failing(), Settings(settings_json), Paced()
+    )
 
 
 def broken(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Executor]:

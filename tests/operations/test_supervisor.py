@@ -16,6 +16,7 @@ import pytest
 
 from operations.processes import EXECUTORS, FAST, PROMPT, SECONDS, Room, environment, until
 from stillroom_server.operations.model import OperationState
+from stillroom_server.operations.pace import Pace
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.operations.watch import OperationWatcher
@@ -34,12 +35,15 @@ Start = Callable[..., Any]
 async def start(room: Room) -> AsyncIterator[Start]:
     started: list[RunnerSupervisor] = []
 
-    async def start(executors: str = EXECUTORS, **settings: Any) -> RunnerSupervisor:
+    async def start(
+        executors: str = EXECUTORS, pace: Pace | None = None, **settings: Any
+    ) -> RunnerSupervisor:
         supervisor = RunnerSupervisor(
             room.store,
             room.data_dir,
             OperationsSettings(**{**FAST, **settings}),
             {"secret": "hf_secret"},
+            pace=pace,
             executors=executors,
             environment=environment(),
         )
@@ -81,6 +85,21 @@ async def test_a_runner_comes_with_work_and_goes_when_idle_or_stopped(
     assert not running(pid)
     left = room.store.get(long)
     assert (left.state, left.lost_attempts) == (OperationState.PENDING, 0)
+
+
+async def test_the_runner_makes_room_as_soon_as_requests_arrive(room: Room, start: Start) -> None:
+    requests = 0
+    await start(pace=Pace(lambda: requests, busy_threads=3, idle_threads=4))
+    made = room.store.create("paced", {})
+
+    def told() -> int:
+        progress = room.store.get(made.id).progress
+        return progress.done if progress else 0
+
+    await eventually(lambda: told() == 1)
+    requests += 1
+    done = await OperationWatcher(room.store).wait(made.id, timeout=SECONDS)
+    assert done.result == {"told": [4, 3]}
 
 
 async def test_a_killed_runner_is_replaced_and_the_operation_resumes(

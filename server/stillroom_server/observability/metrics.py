@@ -112,6 +112,11 @@ class EmbedMetrics:
         series.truncated.value += truncated
         series.warned.value += warned
 
+    @property
+    def requests(self) -> int:
+        """Requests and stream items that have been tokenized since the start."""
+        return sum(self.tokenize.counts)
+
     def item(self, code: str) -> None:
         """One stream item was answered with the gRPC code named ``code``."""
         self._codes[code].add()

@@ -60,6 +60,7 @@ class Attempt:
         workspaces: Workspaces,
         settings: OperationsSettings,
         *,
+        on_check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -69,6 +70,7 @@ class Attempt:
         self._store = store
         self._workspaces = workspaces
         self._settings = settings
+        self._on_check = on_check
         self._clock = clock
         self._pause = pause
         self._context: OperationContext | None = None
@@ -102,6 +104,7 @@ class Attempt:
             self._workspaces.make(operation.id),
             self._executor.phases,
             slice_seconds=self._settings.slice_seconds,
+            on_check=self._on_check,
             clock=self._clock,
         )
         return self._executor.run(operation.request, self._context)

@@ -29,8 +29,10 @@ class OperationContext:
         phases: tuple[str, ...],
         *,
         slice_seconds: float = float("inf"),
+        on_check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._on_check = on_check
         self._clock = clock
         self._slice_end = clock() + slice_seconds
         self._store = store
@@ -66,6 +68,7 @@ class OperationContext:
 
         Raises CancelRequested or RunnerStopping (both Cancelled), or LeaseLost.
         """
+        self._on_check()
         self._control.check()
 
     def give_way(self) -> None:

@@ -26,6 +26,7 @@ from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
 from stillroom_server.observability.logging import configure as configure_logging
 from stillroom_server.operations.executors import load_factory
+from stillroom_server.operations.pace import ThreadLimit
 from stillroom_server.operations.runner import Runner
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
@@ -75,7 +76,8 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=_stop_at_end, args=(stdin, stop), name="stdin", daemon=True).start()
+    limit = ThreadLimit()
+    threading.Thread(target=_listen, args=(stdin, limit, stop), name="stdin", daemon=True).start()
     os.nice(settings.nice)
 
     registry = Registry.open(data_dir)
@@ -91,6 +93,7 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
         Workspaces(data_dir),
         settings,
         worker_name,
+        on_check=limit.apply,
     )
     _log.info("runner %s begins", worker_name)
     if not runner.run(stop):
@@ -118,9 +121,9 @@ def _operations_settings(settings_json: Mapping[str, Any]) -> OperationsSettings
         raise InvalidArgument(f"Bad settings: {problems}.", field=SETTINGS_KEY) from None
 
 
-def _stop_at_end(stream: IO[bytes], stop: threading.Event) -> None:
-    while stream.readline(1 << 16):
-        pass
+def _listen(stream: IO[bytes], limit: ThreadLimit, stop: threading.Event) -> None:
+    while line := stream.readline(1 << 16):
+        limit.hear(line)
     stop.set()
 
 

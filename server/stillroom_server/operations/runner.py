@@ -29,6 +29,7 @@ class Runner:
 
     An executor that does not unwind in time cannot be stopped from within its process. ``run``
     then ends the claim in the database and returns False: the process has to be ended.
+    ``on_check`` is called in an executing thread whenever it looks for cancellation.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Runner:
         settings: OperationsSettings,
         worker_name: str,
         *,
+        on_check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._on_check = on_check
         self._store = store
         self._executors = executors
         self._workspaces = workspaces
@@ -110,6 +113,7 @@ class Runner:
             self._store,
             self._workspaces,
             self._settings,
+            on_check=self._on_check,
             clock=self._clock,
         )
 

@@ -7,13 +7,17 @@ import os
 from pydantic import BaseModel, ConfigDict, Field
 
 
+def all_cores() -> int:
+    """The cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
 def spare_cores() -> int:
     """The cores this process may use, less the one that serving keeps; at least 1."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        cores = os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, all_cores() - 1)
 
 
 class OperationsSettings(BaseModel):
@@ -30,7 +34,8 @@ class OperationsSettings(BaseModel):
     - ``slice_seconds``: an operation that ran so long gives way to others that wait, at its next
       checkpoint.
     - ``nice``: how far the priority of runners is lowered.
-    - ``threads``: of a runner's numeric libraries; by default the cores less one.
+    - ``threads``: of a runner's numeric libraries while requests arrive, and of those that cannot
+      change it; by default the cores less one.
     - ``restart_seconds``, ``max_restart_seconds``: the pause before a dead runner is replaced; it
       doubles from the first to the second while runners die young.
     """

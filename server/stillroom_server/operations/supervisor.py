@@ -15,6 +15,7 @@ from typing import Any
 
 from stillroom_registry.errors import StillroomError
 from stillroom_server.operations.backoff import Backoff
+from stillroom_server.operations.pace import Pace, message
 from stillroom_server.operations.process import DEFAULT_EXECUTORS, SETTINGS_KEY
 from stillroom_server.operations.settings import OperationsSettings
 from stillroom_server.operations.store import OperationStore
@@ -36,7 +37,8 @@ class RunnerSupervisor:
 
     ``executor_settings`` is a JSON object for the executors; it travels through the pipe that is
     the runner's standard input, so secrets in it show in no list of processes. The pipe stays open
-    as long as this process lives: its end tells the runner to go. ``start`` and ``stop`` are called
+    as long as this process lives: its end tells the runner to go. ``pace``, if given, says how many
+    threads the runner may use while it runs. ``start`` and ``stop`` are called
     once each, in one event loop.
     """
 
@@ -47,10 +49,12 @@ class RunnerSupervisor:
         settings: OperationsSettings | None = None,
         executor_settings: Mapping[str, Any] | None = None,
         *,
+        pace: Pace | None = None,
         executors: str = DEFAULT_EXECUTORS,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
+        self._pace = pace
         self._settings = settings or OperationsSettings()
         self._arguments = [
             "-m",
@@ -125,8 +129,10 @@ class RunnerSupervisor:
             start_new_session=True,
         )
         try:
-            await self._send_settings(process)
+            await self._send(process, self._settings_line)
+            telling = asyncio.create_task(self._tell_pace(process))
             await self._first(process.wait())
+            telling.cancel()
         finally:
             status = await self._end(process)
             self._process = None
@@ -141,12 +147,21 @@ class RunnerSupervisor:
         # Its claims are free at once, not only when their leases run out.
         await asyncio.to_thread(self._store.reap)
 
-    async def _send_settings(self, process: asyncio.subprocess.Process) -> None:
+    async def _tell_pace(self, process: asyncio.subprocess.Process) -> None:
+        told = None
+        while self._pace is not None and process.returncode is None:
+            threads = self._pace.threads()
+            if threads != told:
+                await self._send(process, message(threads))
+                told = threads
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _send(self, process: asyncio.subprocess.Process, line: bytes) -> None:
         assert process.stdin is not None
         # A runner that died already is reported by its status, not by a broken pipe, for which
         # uvloop raises RuntimeError.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
-            process.stdin.write(self._settings_line)
+            process.stdin.write(line)
             await process.stdin.drain()
 
     async def _end(self, process: asyncio.subprocess.Process) -> int:
