@@ -1,0 +1,20 @@
+"""STATIC_TUNED: a static student fitted to its teacher's sentence vectors of a corpus.
+
+    from stillroom_server.distillation.tuning.options import TunedOptions  # needs no torch
+    from stillroom_server.distillation.tuning.tune import PHASES, Tuned, tune
+
+    tune(
+        vocabulary: StudentVocabulary,      # the static student's, words asked for included
+        encode_rows: () -> (V, h) float32,  # the teacher's vectors of its rows, not normalized;
+                                            # called once, and not at all when resumed
+        corpus: Corpus, features: Features, # shards of texts, and the teacher's vectors of them
+        options: TunedOptions,
+        checkpoints: Checkpoints,
+        context: Context,
+        folder: Path,                       # durable scratch of this operation, kept on resume
+        *,
+        clock=time.monotonic,               # seconds; read for time_budget_seconds alone
+    ) -> Tuned                              # .table (V', d) float32, .tokenizer_json, .facts
+
+``tune`` reports the phases "prepare" (shards), "fit" (rounds) and "train" (steps).
+"""
