@@ -1,0 +1,1 @@
+"""Scores of student and teacher on data with known answers, beside each other."""
