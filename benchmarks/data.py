@@ -16,10 +16,12 @@ FILES = (
     "trec/train.tsv",
     "trec/test.tsv",
 )
+CORPUS = "corpus/general.txt"
 LAYOUT = f"""{VARIABLE} must name a folder with these files, in UTF-8:
   banking77/train.csv  banking77/test.csv    header `text,category`, one message a row
   sts/2012.tsv  sts/2013.tsv  sts/2014.tsv   score (0 to 5), sentence, sentence; no quotes
   trec/train.tsv  trec/test.tsv              label, text; no quotes
+  corpus/general.txt                         a text a line; for what trains on a corpus
 The public sets Banking77 (PolyAI), SemEval STS 2012 to 2014 (test) and TREC (6 classes)."""
 
 
@@ -60,6 +62,13 @@ class Data:
         if missing:
             raise NoDataError(f"{named} lacks {', '.join(missing)}.\n{LAYOUT}")
         return cls(Path(named))
+
+    def corpus(self) -> Path:
+        """The file of unlabeled texts, one a line. Raises NoDataError."""
+        file = self.folder / CORPUS
+        if not file.is_file():
+            raise NoDataError(f"{self.folder} lacks {CORPUS}: texts in UTF-8, one a line")
+        return file
 
     def banking77(self, part: str) -> Labeled:
         """``part`` is train or test."""

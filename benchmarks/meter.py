@@ -85,11 +85,16 @@ def peak_memory(pid: int, proc: Path = PROC) -> int | None:
     return sum(found) if found else None
 
 
+def children(pid: int, proc: Path = PROC) -> Iterator[int]:
+    """The processes that a process started and that still run."""
+    for listed in (proc / str(pid) / "task").glob("*/children"):
+        yield from map(int, _read(listed).split())
+
+
 def _family(pid: int, proc: Path) -> Iterator[int]:
     yield pid
-    for children in (proc / str(pid) / "task").glob("*/children"):
-        for child in _read(children).split():
-            yield from _family(int(child), proc)
+    for child in children(pid, proc):
+        yield from _family(child, proc)
 
 
 def _read(file: Path) -> str:
