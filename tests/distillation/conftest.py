@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from distillation import teachers
 
-KINDS = ("bert", "mpnet", "roberta", "xlm-roberta", "modernbert")
+KINDS = ("bert", "mpnet", "roberta", "xlm-roberta", "modernbert", "qwen3", "llama")
 
 
 @pytest.fixture(scope="session")

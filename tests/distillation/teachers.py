@@ -39,7 +39,29 @@ _SPECIAL = {
     "bpe": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
     "unigram": ["<s>", "<pad>", "</s>", "<unk>"],
     "modern": [],
+    "decoder": [],
+    "sentencepiece": ["<unk>", "<s>", "</s>"],
 }
+# What surrounds a text: its first and its last token.
+_AROUND = {
+    "wordpiece": ("[CLS]", "[SEP]"),
+    "bpe": ("<s>", "</s>"),
+    "unigram": ("<s>", "</s>"),
+    "modern": ("[CLS]", "[SEP]"),
+    "decoder": (None, "<|endoftext|>"),
+    "sentencepiece": ("<s>", "</s>"),
+}
+# Each kind of teacher and its family of tokenizers.
+_FAMILIES = {
+    "bert": "wordpiece",
+    "mpnet": "wordpiece",
+    "roberta": "bpe",
+    "xlm-roberta": "unigram",
+    "modernbert": "modern",
+    "qwen3": "decoder",
+    "llama": "sentencepiece",
+}
+DECODERS = ("qwen3", "llama")
 _HIDDEN, _LAYERS, _HEADS = 32, 2, 4
 
 
@@ -72,11 +94,18 @@ def _trained(family: str) -> str:
         trainer = trainers.UnigramTrainer(
             vocab_size=180, special_tokens=special, unk_token="<unk>", show_progress=False
         )
+    elif family == "sentencepiece":  # BPE, as Llama's: unknown letters fall to their bytes
+        result = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+        result.pre_tokenizer = pre_tokenizers.Metaspace()
+        spare = [f"<0x{byte:02X}>" for byte in range(256)]
+        trainer = trainers.BpeTrainer(
+            vocab_size=500, special_tokens=special + spare, show_progress=False
+        )
     else:
         result = Tokenizer(models.BPE())
         result.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         result.decoder = decoders.ByteLevel()
-        if family == "modern":
+        if family in ("modern", "decoder"):
             result.normalizer = normalizers.NFC()
         trainer = trainers.BpeTrainer(
             vocab_size=400,
@@ -85,47 +114,46 @@ def _trained(family: str) -> str:
             show_progress=False,
         )
     result.train_from_iterator(CORPUS, trainer)
-    first, last = {
-        "wordpiece": ("[CLS]", "[SEP]"),
-        "bpe": ("<s>", "</s>"),
-        "unigram": ("<s>", "</s>"),
-        "modern": ("[CLS]", "[SEP]"),
-    }[family]
+    first, last = _AROUND[family]
     if family == "modern":  # special tokens behind the vocabulary, and added ones that are not
         result.add_special_tokens(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"])
         result.add_tokens(["|||EMAIL|||"])
     elif family == "unigram":
         result.add_special_tokens(["<mask>"])
+    elif family == "sentencepiece":  # in use, nothing splits a text: no merge spans two words
+        result.pre_tokenizer = None
+        result.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    elif family == "decoder":
+        result.add_special_tokens(["<|endoftext|>", "<|im_end|>"])
     result.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        pair=f"{first} $A {last} $B {last}",
-        special_tokens=[(t, result.token_to_id(t)) for t in (first, last)],
+        single=" ".join(filter(None, (first, "$A", last))),
+        special_tokens=[(t, result.token_to_id(t)) for t in (first, last) if t],
     )
-    return _plain(result) if family == "wordpiece" else result.to_str()
+    return _plain(result) if family in ("wordpiece", "sentencepiece") else result.to_str()
 
 
 def _plain(result: Tokenizer) -> str:
-    """The spare tokens are plain entries of the vocabulary in BERT's own file, not added tokens."""
+    """The spare tokens are plain entries of the vocabulary in BERT's own file, not added tokens;
+    in Llama's, the bytes are."""
     source = json.loads(result.to_str())
     source["added_tokens"] = [
-        token for token in source["added_tokens"] if "unused" not in token["content"]
+        token
+        for token in source["added_tokens"]
+        if not token["content"].startswith(("[unused", "<0x"))
     ]
     return json.dumps(source)
 
 
 def make(kind: str, folder: Path) -> Path:
-    """Saves a transformer and its tokenizer: bert, mpnet, roberta, xlm-roberta or modernbert."""
+    """Saves a transformer of a kind in ``_FAMILIES``, and its tokenizer."""
     import transformers as hf
 
-    family = {
-        "bert": "wordpiece",
-        "mpnet": "wordpiece",
-        "roberta": "bpe",
-        "xlm-roberta": "unigram",
-        "modernbert": "modern",
-    }[kind]
+    family = _FAMILIES[kind]
     made = tokenizer(family)
-    pad = made.token_to_id("<pad>" if family in ("bpe", "unigram") else "[PAD]")
+    names = _names(family)
+    pad = made.token_to_id(names["pad_token"])
     sizes: dict[str, Any] = {
         "vocab_size": made.get_vocab_size(),
         "hidden_size": _HIDDEN,
@@ -142,29 +170,45 @@ def make(kind: str, folder: Path) -> Path:
         "roberta": (hf.RobertaConfig, hf.RobertaModel),
         "xlm-roberta": (hf.XLMRobertaConfig, hf.XLMRobertaModel),
         "modernbert": (hf.ModernBertConfig, hf.ModernBertModel),
+        "qwen3": (hf.Qwen3Config, hf.Qwen3Model),
+        "llama": (hf.LlamaConfig, hf.LlamaModel),
     }[kind]
     if kind in ("roberta", "xlm-roberta"):
         sizes["type_vocab_size"] = 1
     if kind == "modernbert":
         sizes |= {"bos_token_id": 0, "eos_token_id": 0, "cls_token_id": 0, "sep_token_id": 0}
+    if kind in DECODERS:  # tables are padded to a round number, heads share keys and values
+        sizes |= {"vocab_size": 512, "num_key_value_heads": 2, "head_dim": 8}
     network = model(config(**sizes)).eval()
     with torch.no_grad():  # a random start is so small that all tokens would look alike
         for weight in network.parameters():
             if weight.dim() > 1:
                 weight.normal_(0.0, 0.25)
     network.save_pretrained(folder)
-    names = {
-        "pad_token": made.id_to_token(pad),
-        "unk_token": "<unk>" if family in ("bpe", "unigram") else "[UNK]",
-        "cls_token": "<s>" if family in ("bpe", "unigram") else "[CLS]",
-        "sep_token": "</s>" if family in ("bpe", "unigram") else "[SEP]",
-        "mask_token": "<mask>" if family in ("bpe", "unigram") else "[MASK]",
-    }
-    length = 64
     hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, model_max_length=length, **names
+        tokenizer_object=made,
+        model_max_length=64,
+        padding_side="left" if kind in DECODERS else "right",
+        **names,
     ).save_pretrained(folder)
     return folder
+
+
+def _names(family: str) -> dict[str, str]:
+    """The special tokens by their roles."""
+    if family == "decoder":
+        return {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    if family == "sentencepiece":
+        roles = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+        return {**roles, "pad_token": "</s>"}
+    angled = family in ("bpe", "unigram")
+    return {
+        "pad_token": "<pad>" if angled else "[PAD]",
+        "unk_token": "<unk>" if angled else "[UNK]",
+        "cls_token": "<s>" if angled else "[CLS]",
+        "sep_token": "</s>" if angled else "[SEP]",
+        "mask_token": "<mask>" if angled else "[MASK]",
+    }
 
 
 def with_modules(base: Path, folder: Path, *modules: Any, **settings: Any) -> Path:

@@ -7,7 +7,10 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from stillroom_registry.errors import (
     DataLoss,
@@ -89,6 +92,26 @@ def larger_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(value))
 
 
+def smaller_table(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    words = "embeddings.word_embeddings.weight"
+    save_file({**weights, words: weights[words][:100].contiguous()}, path, {"format": "pt"})
+    change(folder / "config.json", vocab_size=100)
+
+
+def weights_that_are_no_numbers(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["encoder.layer.1.output.dense.weight"][3, 5] = float("nan")
+    save_file(weights, path, {"format": "pt"})
+
+
+def chat_template(folder: Path) -> None:
+    modules(folder, "sentence_transformers.models.Pooling", path="1_Pooling")
+    change(folder / "sentence_bert_config.json", modality_config={"message": {"format": "flat"}})
+
+
 def own_module(folder: Path) -> None:
     modules(folder, "sentence_transformers.models.Pooling", "own.code.Module")
 
@@ -123,7 +146,6 @@ def pickled_dense(folder: Path) -> None:
 
 
 def _linear(width: int) -> bytes:
-    import torch
     from safetensors.torch import save
 
     return save({"linear.weight": torch.zeros(4, width), "linear.bias": torch.zeros(4)})
@@ -149,6 +171,9 @@ CASES: list[tuple[Callable[[Path], None], type[StillroomError], str]] = [
     (own_code, FailedPrecondition, "REMOTE_CODE_REFUSED"),
     (own_code_under_a_known_name, FailedPrecondition, "REMOTE_CODE_REFUSED"),
     (larger_tokenizer, FailedPrecondition, "TOKENIZER_MODEL_MISMATCH"),
+    (smaller_table, FailedPrecondition, "TOKENIZER_MODEL_MISMATCH"),
+    (weights_that_are_no_numbers, FailedPrecondition, "TEACHER_NOT_FINITE"),
+    (chat_template, FailedPrecondition, "UNSUPPORTED_MODULE"),
     (own_module, FailedPrecondition, "UNSUPPORTED_MODULE"),
     (os_module, FailedPrecondition, "UNSUPPORTED_MODULE"),
     (own_activation, FailedPrecondition, "UNSUPPORTED_MODULE"),
@@ -197,11 +222,49 @@ def test_a_vocabulary_file_without_tokenizer_json_is_converted(bert: Path) -> No
 
 
 def test_a_pooler_that_is_not_there(bert: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
     path = bert / "model.safetensors"
     weights = {name: w for name, w in load_file(path).items() if "pooler" not in name}
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(FailedPrecondition) as caught:
         Teacher.load(bert, "cpu", "float32", pooling="pooler")
     assert (caught.value.reason, caught.value.field) == ("NO_POOLER", "pooling")
+
+
+def test_a_vocabulary_smaller_than_its_table(bert: Path, tmp_path: Path) -> None:
+    """Rows behind the vocabulary, as of tables padded to a round number, are no one's."""
+    from stillroom_server.distillation.recipe import distill_static
+
+    expected = Teacher.load(bert, "cpu", "float32").encode(["the dog"])
+    path = bert / "model.safetensors"
+    weights = load_file(path)
+    words = "embeddings.word_embeddings.weight"
+    table = weights[words]
+    weights[words] = torch.cat([table, torch.full((37, table.shape[1]), float("nan"))])
+    save_file(weights, path, {"format": "pt"})
+    change(bert / "config.json", vocab_size=len(table) + 37)
+    np.testing.assert_array_equal(
+        Teacher.load(bert, "cpu", "float32").encode(["the dog"]), expected
+    )
+    report = distill_static(bert, tmp_path / "student", dtype="float32", verify=False)
+    assert report["vocabulary_size"] < len(table)
+
+
+def test_one_token_that_is_no_number_is_silent_and_spoils_no_other(
+    bert: Path, tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file as load_arrays
+    from tokenizers import Tokenizer
+
+    from stillroom_server.distillation.recipe import distill_static
+
+    path = bert / "model.safetensors"
+    weights = load_file(path)
+    token = Tokenizer.from_file(str(bert / "tokenizer.json")).token_to_id("the")
+    weights["embeddings.word_embeddings.weight"][token] = float("inf")
+    save_file(weights, path, {"format": "pt"})
+    distill_static(bert, tmp_path / "s", dtype="float32", verify=False)
+    table = load_arrays(tmp_path / "s" / "model.safetensors")["embeddings"]
+    row = Tokenizer.from_file(str(tmp_path / "s" / "tokenizer.json")).token_to_id("the")
+    silent = np.flatnonzero(~table.any(axis=1))
+    assert row in silent
+    assert len(silent) <= 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from distillation.conftest import KINDS
-from distillation.teachers import TEXTS, with_modules
+from distillation.teachers import DECODERS, TEXTS, with_modules
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize
 from sentence_transformers.sentence_transformer.modules import Dropout, LayerNorm, Pooling
@@ -19,6 +21,14 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.teacher import Teacher
 
 Maker = Callable[[str], Path]
+HARD = [
+    *TEXTS,
+    "<pad> in a text <s> the [PAD] dog </s> [SEP] x <|endoftext|> y",
+    "  double  spaces\tand\nnewlines ",
+    "Ünïcödé 😀 emoji",
+    "a",
+    "who? " * 100,
+]
 MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 
@@ -29,11 +39,17 @@ def least_cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compare(folder: Path, **how: Any) -> Teacher:
+    """Holds both to each other, the texts in one padded batch and each alone."""
     teacher = Teacher.load(folder, "cpu", "float32")
-    ours = teacher.encode(TEXTS, **how)
-    theirs = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, **how)
-    assert least_cosine(ours, theirs) >= 0.99999
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    library = SentenceTransformer(str(folder), device="cpu")
+    ours = teacher.encode(HARD, **how)
+    for theirs in (
+        library.encode(HARD, **how),
+        np.concatenate([library.encode([text], **how) for text in HARD]),
+        np.concatenate([teacher.encode([text], **how) for text in HARD]),
+    ):
+        assert least_cosine(ours, theirs) >= 0.99999
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
     return teacher
 
 
@@ -46,8 +62,56 @@ def test_a_plain_transformer_encodes_as_sentence_transformers_does(
     assert teacher.tokenizer.max_tokens == 64
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_under_modules_and_a_prompt(
+    teacher_of: Maker, tmp_path: Path, kind: str
+) -> None:
+    """As such models are published: the last token's vector of a decoder, else the mean."""
+    mode = "lasttoken" if kind in DECODERS else "mean"
+    folder = with_modules(
+        teacher_of(kind),
+        tmp_path / "st",
+        lambda: Pooling(32, pooling_mode=mode),
+        lambda: Dense(32, 24, activation_function=torch.nn.SiLU()),
+        Normalize,
+        prompts={"query": "the house: ", "document": ""},
+    )
+    assert compare(folder).dim == 24
+    compare(folder, prompt_name="query")
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "bert"])
+def test_a_text_that_is_cut_loses_the_end_that_the_tokenizer_says(
+    teacher_of: Maker, tmp_path: Path, kind: str
+) -> None:
+    folder = Path(shutil.copytree(teacher_of(kind), tmp_path / "t"))
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "truncation_side": "left"}))
+    assert (
+        compare(folder).tokenizer.encode(["dog " * 99 + "fox"])[0][-2:]
+        != (Teacher.load(teacher_of(kind), "cpu").tokenizer.encode(["dog " * 99 + "fox"])[0][-2:])
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_text_without_tokens_is_zeros_and_no_neighbor_notices(
+    teacher_of: Maker, tmp_path: Path, mode: str
+) -> None:
+    bare = Path(shutil.copytree(teacher_of("qwen3"), tmp_path / "bare"))
+    tokenizer = json.loads((bare / "tokenizer.json").read_text())
+    (bare / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": None}))
+    folder = with_modules(bare, tmp_path / "st", lambda: Pooling(32, pooling_mode=mode), Normalize)
+    teacher = Teacher.load(folder, "cpu", "float32")
+    texts = ["the dog", "", "a fox and the dog"]
+    found = teacher.encode(texts)
+    assert not found[1].any()
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(texts[::2])
+    np.testing.assert_allclose(found[::2], theirs, atol=1e-5)
+    np.testing.assert_array_equal(teacher.encode([""]), np.zeros((1, 32)))
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "xlm-roberta"])
-@pytest.mark.parametrize("texts", [TEXTS, ["dog"], ["the dog", "dog dog"]])
+@pytest.mark.parametrize("texts", [TEXTS, ["dog"], ["the dog", "dog dog"], HARD])
 def test_our_forward_pass_is_transformers(teacher_of: Maker, kind: str, texts: list[str]) -> None:
     ours = Teacher.load(teacher_of(kind), "cpu", "float32")
     theirs = Teacher.load(teacher_of(kind), "cpu", "float32", native=False)
@@ -105,6 +169,14 @@ def test_long_texts_are_cut_where_sentence_transformers_cuts(
 ) -> None:
     folder = with_modules(teacher_of("bert"), tmp_path / "st", lambda: Pooling(32))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 9}')
+    assert compare(folder).tokenizer.max_tokens == 9
+
+
+def test_settings_under_an_older_name(teacher_of: Maker, tmp_path: Path) -> None:
+    folder = with_modules(teacher_of("roberta"), tmp_path / "st", lambda: Pooling(32))
+    (folder / "sentence_bert_config.json").unlink()
+    settings = '{"max_seq_length": 9, "do_lower_case": true}'
+    (folder / "sentence_roberta_config.json").write_text(settings)
     assert compare(folder).tokenizer.max_tokens == 9
 
 

@@ -13,8 +13,16 @@ from tokenizers import Tokenizer
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
 
-FAMILIES = ("wordpiece", "bpe", "unigram", "modern")
-UNKNOWN = {"wordpiece": "[UNK]", "bpe": "<unk>", "unigram": "<unk>", "modern": None}
+FAMILIES = ("wordpiece", "bpe", "unigram", "modern", "decoder", "sentencepiece")
+UNKNOWN = {
+    "wordpiece": "[UNK]",
+    "bpe": "<unk>",
+    "unigram": "<unk>",
+    "modern": None,
+    "decoder": None,
+    "sentencepiece": "<unk>",
+}
+BYTE_LEVEL = ("bpe", "modern", "decoder")
 
 
 def source_of(family: str, **changes: Any) -> str:
@@ -50,7 +58,7 @@ def test_special_tokens_go_and_the_unknown_one_stays(family: str) -> None:
     unknown = UNKNOWN[family]
     assert not left & {"[CLS]", "<s>", "</s>", "[SEP]", "<mask>", "|||EMAIL|||", "[unused0]"}
     silent = [load(vocabulary).id_to_token(row) for row in vocabulary.silent]
-    assert silent == ([] if family in ("modern", "bpe") else [unknown])
+    assert silent == ([] if family in BYTE_LEVEL else [unknown])
     parts = json.loads(vocabulary.tokenizer_json)
     assert parts["post_processor"] is parts["truncation"] is parts["padding"] is None
 
@@ -60,7 +68,7 @@ def test_texts_are_cut_up_as_the_teacher_cuts_them(family: str) -> None:
     before, vocabulary = tokenizer(family), build_vocabulary(source_of(family))
     for text in CORPUS:
         # Students of byte-level teachers begin a text as a word in its middle begins.
-        given = " " + text if family in ("bpe", "modern") else text
+        given = " " + text if family in BYTE_LEVEL else text
         expected = before.encode(given, add_special_tokens=False).tokens
         assert tokens_of(vocabulary, text) == expected
 

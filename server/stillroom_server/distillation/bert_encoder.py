@@ -67,8 +67,9 @@ class BertEncoder:
         self._gelu = str(config.get("hidden_act", "gelu"))
         pad = config.get("pad_token_id")
         is_bert = config["model_type"] == "bert"
-        # RoBERTa counts positions from behind the padding id.
-        self._first_position = 0 if is_bert else int(1 if pad is None else pad) + 1
+        # RoBERTa counts positions from behind the padding id, and leaves that token out, also where
+        # a text spells it.
+        self._uncounted = None if is_bert else int(1 if pad is None else pad)
         self._words = take("embeddings.word_embeddings.weight")
         # Every text is one segment, so its vector joins the positions'.
         self._positions = (
@@ -87,8 +88,7 @@ class BertEncoder:
         from torch.nn import functional
 
         n, length = ids.shape
-        first = self._first_position
-        x = functional.embedding(ids, self._words) + self._positions[first : first + length]
+        x = functional.embedding(ids, self._words) + self._positions_of(ids)
         x = self._normed(x, self._norm)
         bias = None
         if mask is not None and not bool(mask.all()):
@@ -113,6 +113,16 @@ class BertEncoder:
 
         assert self._pooler is not None
         return functional.linear(self.hidden(ids, mask)[:, 0], *self._pooler).tanh()
+
+    def _positions_of(self, ids: Tensor) -> Tensor:
+        """The vectors of the positions of (n, s) ids: (s, h), or (n, s, h) where rows differ."""
+        length = ids.shape[1]
+        if self._uncounted is None:
+            return self._positions[:length]
+        counted = ids != self._uncounted
+        if bool(counted.all()):
+            return self._positions[self._uncounted + 1 : self._uncounted + 1 + length]
+        return self._positions[counted.cumsum(1) * counted + self._uncounted]
 
     def _normed(self, x: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
         from torch.nn.functional import layer_norm

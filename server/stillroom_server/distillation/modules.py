@@ -19,6 +19,7 @@ from stillroom_server.distillation.teacher_files import (
     not_a_model,
     read_json,
     read_optional_object,
+    read_transformer_settings,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ _TYPES = {
     for place in ("models", f"models.{kind}", now)
 }
 _SENTENCE = "sentence_embedding"
+_ACTIVATIONS = (
+    *("Identity", "Tanh", "ReLU", "ReLU6", "GELU", "SiLU", "Sigmoid", "LeakyReLU", "ELU", "CELU"),
+    *("SELU", "Mish", "Softplus", "Softsign", "Hardtanh", "Hardswish", "Hardsigmoid"),
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,11 @@ def _read_module(folder: Path, name: str, place: str) -> Module:
     if kind is None:
         raise _unsupported(name, "of a teacher")
     at = inside(folder, place)
-    config = {} if kind == "Transformer" else read_optional_object(at / "config.json")
+    if kind == "Transformer":
+        if "message" in (read_transformer_settings(at).get("modality_config") or ()):
+            raise _unsupported("Transformer behind a chat template", "of a teacher")
+        return Module(kind, at, {})
+    config = read_optional_object(at / "config.json")
     keys = [config.get(key) or _SENTENCE for key in ("module_input_name", "module_output_name")]
     if keys != [_SENTENCE, _SENTENCE]:
         raise _unsupported(f"{name} on {keys[0]}", "of a sentence-embedding teacher")
@@ -165,8 +174,7 @@ def _activation(path: str) -> Step:
     import torch
 
     name = path.rpartition(".")[2]
-    known = {"Identity", "Tanh", "ReLU", "GELU", "SiLU", "Sigmoid", "LeakyReLU", "ELU", "Mish"}
-    if not path.startswith("torch.nn") or name not in known:
+    if not path.startswith("torch.nn.") or name not in _ACTIVATIONS:
         raise _unsupported(f"Dense with the activation {path}", "of a teacher")
     step: Step = getattr(torch.nn, name)()
     return step

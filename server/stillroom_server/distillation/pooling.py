@@ -43,7 +43,8 @@ def pool(hidden: Tensor, mask: Tensor | None, modes: Sequence[str], skip: int = 
     """(n, s, h) token vectors and their (n, s) mask -> (n, h x modes) float32.
 
     The mask is 1 on the left, 0 on padding to the right; None when nothing is padded. The first
-    ``skip`` tokens, those of a prompt, are left out.
+    ``skip`` tokens, those of a prompt, are left out. A row of which nothing is left gives no
+    infinities: its maximum is zero.
     """
     import torch
 
@@ -64,7 +65,8 @@ def _cls(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def _max(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(1)
+    largest = hidden.masked_fill(mask.unsqueeze(-1) == 0, float("-inf")).amax(1)
+    return largest.masked_fill(mask.amax(1, keepdim=True) == 0, 0.0)
 
 
 def _mean(hidden: Tensor, mask: Tensor) -> Tensor:

@@ -195,6 +195,7 @@ def _reduce(
 ) -> tuple[NDArray[np.float32], float]:
     """The weighted table (rows, d) and the share of the variance it explains."""
     explained = 1.0
+    heard = vectors.any(axis=1)
     if asked is None:
         table = vectors
     else:
@@ -207,7 +208,8 @@ def _reduce(
     if coefficient is not None:
         weights = static.sif_weights(len(table), coefficient)
         table = table * weights[:, None].astype(np.float32)
-    return table, explained
+    # A row of zeros says nothing, and centering must not make it say minus the mean.
+    return table * heard[:, None], explained
 
 
 def _write(

@@ -238,25 +238,40 @@ class Teacher:
         with torch.inference_mode():
             tokens = torch.from_numpy(np.ascontiguousarray(ids)).to(self._device)
             where = None if mask is None else torch.from_numpy(mask).to(self._device)
+            # A text without a token, special ones included, has nothing to attend to: it gets one
+            # for the pass, and pools to zeros.
+            blank = None if where is None else where.amax(1) == 0
+            if where is not None and blank is not None:
+                where[:, 0] |= blank
             if self._pooling == (POOLER,):
                 vectors = self.encoder.pooled(tokens, where).float()
             else:
                 vectors = pool(self.encoder.hidden(tokens, where), where, self._pooling, skip)
+            if blank is not None:
+                vectors[blank] = 0.0
             for step in self._steps:
                 vectors = step(vectors)
             result: NDArray[np.float32] = vectors.cpu().numpy()
             return result
 
     def _measure(self) -> int:
-        """The size of a vector, found by making one, which also tries whether all parts fit."""
+        """The size of a vector, found by making one, which also tries whether all parts fit and
+        the weights are numbers."""
         try:
-            return int(self._forward(np.zeros((1, 1), dtype=np.int64), None, 0).shape[1])
+            vector = self._forward(np.zeros((1, 1), dtype=np.int64), None, 0)
         except (RuntimeError, IndexError) as error:
             raise FailedPrecondition(
                 f"the teacher's parts do not fit one another: {error}",
                 reason="MODULES_MISMATCH",
                 field="teacher",
             ) from error
+        if not np.isfinite(vector).all():
+            raise FailedPrecondition(
+                "the teacher's vectors are not finite; its weights are damaged or overflow",
+                reason="TEACHER_NOT_FINITE",
+                field="teacher",
+            )
+        return int(vector.shape[1])
 
 
 def _shifted(on_done: Callable[[int], None], start: int) -> Callable[[int], None]:

@@ -17,6 +17,11 @@ from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgum
 SAFETENSORS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+# Where sentence-transformers has kept the settings of its Transformer module, newest name first.
+_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
 _LARGEST_JSON = 256 << 20  # the largest tokenizer.json in use has about 40 MB
 _LARGEST_HEADER = 100 << 20  # the safetensors format's own limit
 
@@ -51,6 +56,12 @@ def read_transformer(folder: Path) -> TransformerFiles:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise not_a_model(folder, "its config.json names no model_type")
     return TransformerFiles(folder, config, find_weights(folder))
+
+
+def read_transformer_settings(folder: Path) -> dict[str, Any]:
+    """What sentence-transformers was told of the transformer in ``folder``: max_seq_length,
+    do_lower_case and more; empty where it was told nothing. Raises DataLoss for a damaged file."""
+    return next(filter(None, (read_optional_object(folder / name) for name in _SETTINGS)), {})
 
 
 def find_weights(folder: Path) -> tuple[Path, ...]:

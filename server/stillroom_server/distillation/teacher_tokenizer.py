@@ -11,7 +11,12 @@ from typing import Any
 from tokenizers import Tokenizer, normalizers
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition
-from stillroom_server.distillation.teacher_files import corrupt, read_json, read_optional_object
+from stillroom_server.distillation.teacher_files import (
+    corrupt,
+    read_json,
+    read_optional_object,
+    read_transformer_settings,
+)
 
 _FILE = "tokenizer.json"
 _UNLIMITED = 1_000_000  # transformers writes 1e30 for "not known"
@@ -22,8 +27,16 @@ _OFFSET_POSITIONS = frozenset({"roberta", "xlm-roberta", "xlm-roberta-xl", "came
 class TeacherTokenizer:
     """Not to be shared between threads: the length it cuts at is a setting of the instance."""
 
-    def __init__(self, source: str, max_tokens: int | None, *, lowercase: bool = False) -> None:
-        """``source`` is a tokenizer.json. Raises DataLoss if it does not load."""
+    def __init__(
+        self,
+        source: str,
+        max_tokens: int | None,
+        *,
+        lowercase: bool = False,
+        cut_left: bool | None = None,
+    ) -> None:
+        """``source`` is a tokenizer.json. ``cut_left``: a long text loses its beginning; None: as
+        ``source`` says, at the end where it is silent. Raises DataLoss if it does not load."""
         try:
             self._tokenizer = Tokenizer.from_str(source)
         except Exception as error:  # tokenizers raises bare Exception
@@ -34,13 +47,17 @@ class TeacherTokenizer:
             _add_lowercase(self._tokenizer)
         self.source = self._tokenizer.to_str() if lowercase else source
         self.max_tokens = max_tokens
+        cutting = self._tokenizer.truncation or {}
+        if cut_left is None:
+            cut_left = str(cutting.get("direction", "")).lower() == "left"
+        self._cut = "left" if cut_left else "right"
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, special tokens included, cut to ``max_tokens``."""
         if self.max_tokens is not None:
-            self._tokenizer.enable_truncation(self.max_tokens)
+            self._tokenizer.enable_truncation(self.max_tokens, direction=self._cut)
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [encoding.ids for encoding in encodings]
 
@@ -72,13 +89,14 @@ def load_tokenizer(folder: Path, config: Mapping[str, Any]) -> TeacherTokenizer:
 
     Raises FailedPrecondition(NO_FAST_TOKENIZER) where there is none and none can be made.
     """
-    settings = read_optional_object(folder / "sentence_bert_config.json")
-    declared = read_optional_object(folder / "tokenizer_config.json").get("model_max_length")
-    source = _source(folder)
+    settings = read_transformer_settings(folder)
+    declared = read_optional_object(folder / "tokenizer_config.json")
+    side = declared.get("truncation_side")
     return TeacherTokenizer(
-        source,
-        _max_tokens(settings.get("max_seq_length"), declared, config),
+        _source(folder),
+        _max_tokens(settings.get("max_seq_length"), declared.get("model_max_length"), config),
         lowercase=bool(settings.get("do_lower_case")),
+        cut_left=None if side is None else side == "left",
     )
 
 

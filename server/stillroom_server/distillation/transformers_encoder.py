@@ -96,6 +96,8 @@ def load(files: TransformerFiles, device: torch.device, dtype: torch.dtype) -> T
             field="teacher",
         )
     model = model.eval().to(device)
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # keys and values that nobody comes back for
     lacks = any("pooler." in name for name in missing)
     has_pooler = getattr(model, "pooler", None) is not None and not lacks
     if "input_ids" not in inspect.signature(model.forward).parameters:

@@ -99,6 +99,7 @@ def build_vocabulary(
     if remove:
         # A longer token built from a removed one has lost its merge; whole words keep theirs.
         match_whole_words(result)
+    leading_space = result["pre_tokenizer"] != source.get("pre_tokenizer")
     result = add_words(result, add)
     ids = np.full(len(rows) + len(add), -1, dtype=np.int64)
     ids[: len(rows)] = list(kept)
@@ -106,7 +107,7 @@ def build_vocabulary(
         tokenizer_json=json.dumps(result, ensure_ascii=False),
         teacher_ids=ids,
         words=tuple(add),
-        leading_space=result["pre_tokenizer"] != source.get("pre_tokenizer"),
+        leading_space=leading_space,
         silent=tuple(sorted(rows[token] for token in keep if token in rows)),
     )
 

@@ -29,6 +29,7 @@ def add_words(source: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]
     """
     if not words:
         return dict(source)
+    source = _spaces_marked_last(source)
     before = _load(source)
     forms = _forms(before, words)
     unsplit = [_whole(before, form) for form in forms]
@@ -53,6 +54,25 @@ def match_whole_words(source: dict[str, Any]) -> None:
     marked = model.get("end_of_word_suffix") or model.get("continuing_subword_prefix")
     if model["type"] == "BPE" and not marked and source.get("pre_tokenizer"):
         source["model"] = {**model, "ignore_merges": True}
+
+
+def _spaces_marked_last(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leaves it to the splitter to write spaces as ``▁``, where the normalizer does, as Llama's.
+
+    Added tokens are sought after the normalizer and before the splitter, between characters that
+    are no letters: the ``▁`` would be theirs and the letter before it the obstacle.
+    """
+    normalizer = source.get("normalizer") or {}
+    parts = normalizer.get("normalizers") or []
+    marks = [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ]
+    if source.get("pre_tokenizer") or parts[-2:] != marks:
+        return source
+    rest = {**normalizer, "normalizers": parts[:-2]} if parts[:-2] else None
+    split = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    return {**source, "normalizer": rest, "pre_tokenizer": split}
 
 
 def _forms(before: Tokenizer, words: Sequence[str]) -> list[str]:
@@ -145,15 +165,18 @@ def _unigram_scores(
 
 
 def _not_single(source: Mapping[str, Any], words: Sequence[str]) -> list[int]:
-    """Which words are not one token, alone or between others."""
+    """Which words are not one token, alone, between others or before a comma, from which not every
+    tokenizer splits them."""
     tokenizer = _load(source)
     first = len(source["model"]["vocab"]) - len(words)
     alone = tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
-    inside = tokenizer.encode_batch_fast([f"a {w} a" for w in words], add_special_tokens=False)
+    inside = tokenizer.encode_batch_fast(
+        [f"a {word} a {word}, a" for word in words], add_special_tokens=False
+    )
     return [
         index
         for index, (one, many) in enumerate(zip(alone, inside, strict=True))
-        if one.ids != [first + index] or first + index not in many.ids
+        if one.ids != [first + index] or many.ids.count(first + index) != 2
     ]
 
 
