@@ -200,7 +200,7 @@ class InlineTexts(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """One or more texts."""
+        """One or more texts, of which one is not blank. Line breaks in them are read as spaces."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class HubDataset(_message.Message):
     split: _builtins.str
     """The split. Empty: `train`."""
     column: _builtins.str
-    """The column that holds the texts. Empty: `text`."""
+    """The column that holds the texts. Empty: `text`, or the only one that holds texts."""
     def __init__(
         self,
         *,

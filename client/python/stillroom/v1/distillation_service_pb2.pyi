@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from stillroom.v1 import common_pb2 as _common_pb2
+from stillroom.v1 import fidelity_pb2 as _fidelity_pb2
 from stillroom.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -62,6 +63,7 @@ class DistillRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    EVALUATIONS_FIELD_NUMBER: _builtins.int
     teacher: _builtins.str
     """A registered teacher: `name`, `name@3`, `name@alias` or a full name."""
     teacher_name: _builtins.str
@@ -73,7 +75,10 @@ class DistillRequest(_message.Message):
     if it does not exist.
     """
     validate_only: _builtins.bool
-    """Checks everything, answers a finished operation without a student, and changes nothing."""
+    """Checks everything that can be checked without running, and changes nothing: the answer is a
+    finished operation without a name and without a student, which no other RPC knows, and
+    `request_id` is not remembered.
+    """
     request_id: _builtins.str
     """Makes the call idempotent for 24 hours: a UUID of the caller's. The same id with another request
     is INVALID_ARGUMENT. Empty: not idempotent.
@@ -86,7 +91,7 @@ class DistillRequest(_message.Message):
 
     @_builtins.property
     def auto(self) -> Global___AutoRecipe:
-        """Picks by what is given: with a corpus STATIC_TUNED, else STATIC, within the budget."""
+        """Picks by what is given: with a corpus `static_tuned`, else `static`, within the budget."""
 
     @_builtins.property
     def static(self) -> Global___StaticRecipe:
@@ -106,21 +111,31 @@ class DistillRequest(_message.Message):
 
     @_builtins.property
     def corpus(self) -> _common_pb2.Corpus:
-        """Texts of the domain. Required by the recipes that need one, INVALID_ARGUMENT with those that do
-        not use it.
+        """Texts of the domain. `static_tuned` and `transformer` need it; `static` and `quantize` have no
+        use for it; `auto` takes either: else INVALID_ARGUMENT.
         """
 
     @_builtins.property
     def minimum_fidelity(self) -> Global___MinimumFidelity:
-        """Fails the operation with the report attached, and registers nothing, when the student is worse."""
+        """Fails the operation with the report attached, and registers nothing, when the student is worse.
+        Unset: any student is registered.
+        """
 
     @_builtins.property
     def budget(self) -> _common_pb2.Budget:
-        """Refuses what is estimated to exceed it. Unset: no limit."""
+        """Refuses what is estimated to exceed it; `auto` chooses what keeps it. Unset: no limit.
+        `money_usd` is UNIMPLEMENTED, as the server knows no price.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the model; keys `[a-z][a-z0-9_-]{0,62}`, values at most 256 bytes, at most 64."""
+
+    @_builtins.property
+    def evaluations(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluationSet]:
+        """Data with known answers, on which student and teacher are scored for the report. At most 16, or
+        INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -141,10 +156,11 @@ class DistillRequest(_message.Message):
         request_id: _builtins.str = ...,
         description: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        evaluations: _abc.Iterable[Global___EvaluationSet] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["auto", b"auto", "budget", b"budget", "corpus", b"corpus", "minimum_fidelity", b"minimum_fidelity", "quantize", b"quantize", "recipe", b"recipe", "static", b"static", "static_tuned", b"static_tuned", "teacher", b"teacher", "teacher_import", b"teacher_import", "teacher_source", b"teacher_source", "transformer", b"transformer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto", b"auto", "budget", b"budget", "corpus", b"corpus", "description", b"description", "labels", b"labels", "minimum_fidelity", b"minimum_fidelity", "name", b"name", "quantize", b"quantize", "recipe", b"recipe", "request_id", b"request_id", "static", b"static", "static_tuned", b"static_tuned", "teacher", b"teacher", "teacher_import", b"teacher_import", "teacher_name", b"teacher_name", "teacher_source", b"teacher_source", "transformer", b"transformer", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto", b"auto", "budget", b"budget", "corpus", b"corpus", "description", b"description", "evaluations", b"evaluations", "labels", b"labels", "minimum_fidelity", b"minimum_fidelity", "name", b"name", "quantize", b"quantize", "recipe", b"recipe", "request_id", b"request_id", "static", b"static", "static_tuned", b"static_tuned", "teacher", b"teacher", "teacher_import", b"teacher_import", "teacher_name", b"teacher_name", "teacher_source", b"teacher_source", "transformer", b"transformer", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_recipe: _TypeAlias = _typing.Literal["auto", "static", "static_tuned", "transformer", "quantize"]  # noqa: Y015
     _WhichOneofArgType_recipe: _TypeAlias = _typing.Literal["recipe", b"recipe"]  # noqa: Y015
@@ -156,6 +172,181 @@ class DistillRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_teacher_source) -> _WhichOneofReturnType_teacher_source | None: ...
 
 Global___DistillRequest: _TypeAlias = DistillRequest  # noqa: Y015
+
+@_typing.final
+class EvaluationSet(_message.Message):
+    """Data with known answers. Neither model learns from it: similarities are compared with the cosines of
+    the vectors, labels are told by a logistic regression on the vectors.
+
+    A file is UTF-8, of at most 64 MiB and 50,000 rows: CSV, or TSV without quoting where it is called
+    so or its first line holds a tab. Similarities are rows of score, sentence, sentence; a header may
+    name them `score`, `sentence1`, `sentence2` among others. Labels need a header that names `text`
+    and `label` (or `category`). What is wrong with a file shows while the operation runs:
+    INVALID_ARGUMENT, reason EVALUATION_INVALID, with the line.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    LABELED_FIELD_NUMBER: _builtins.int
+    TEST_PATH_FIELD_NUMBER: _builtins.int
+    TEST_UPLOAD_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Names its score: `[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?`. Required; INVALID_ARGUMENT where two
+    are alike.
+    """
+    kind: _fidelity_pb2.EvaluationKind.ValueType
+    """What it holds. Required."""
+    path: _builtins.str
+    """A file inside an allowed root of the server, else PERMISSION_DENIED."""
+    upload: _builtins.str
+    """A finished upload of a file, `uploads/{upload}`. NOT_FOUND when unknown or expired."""
+    test_path: _builtins.str
+    """A file inside an allowed root of the server."""
+    test_upload: _builtins.str
+    """A finished upload of a file."""
+    @_builtins.property
+    def pairs(self) -> Global___SimilarityPairs:
+        """The rows themselves. INVALID_ARGUMENT unless `kind` is similarity."""
+
+    @_builtins.property
+    def labeled(self) -> Global___LabeledTexts:
+        """The rows themselves. INVALID_ARGUMENT unless `kind` is labels."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        kind: _fidelity_pb2.EvaluationKind.ValueType = ...,
+        path: _builtins.str = ...,
+        upload: _builtins.str = ...,
+        pairs: Global___SimilarityPairs | None = ...,
+        labeled: Global___LabeledTexts | None = ...,
+        test_path: _builtins.str = ...,
+        test_upload: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["labeled", b"labeled", "pairs", b"pairs", "path", b"path", "source", b"source", "test", b"test", "test_path", b"test_path", "test_upload", b"test_upload", "upload", b"upload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "labeled", b"labeled", "name", b"name", "pairs", b"pairs", "path", b"path", "source", b"source", "test", b"test", "test_path", b"test_path", "test_upload", b"test_upload", "upload", b"upload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path", "upload", "pairs", "labeled"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    _WhichOneofReturnType_test: _TypeAlias = _typing.Literal["test_path", "test_upload"]  # noqa: Y015
+    _WhichOneofArgType_test: _TypeAlias = _typing.Literal["test", b"test"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_test) -> _WhichOneofReturnType_test | None: ...
+
+Global___EvaluationSet: _TypeAlias = EvaluationSet  # noqa: Y015
+
+@_typing.final
+class SimilarityPairs(_message.Message):
+    """Pairs of texts in the request itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___SimilarityPair]:
+        """3 to 50,000."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[Global___SimilarityPair] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimilarityPairs: _TypeAlias = SimilarityPairs  # noqa: Y015
+
+@_typing.final
+class SimilarityPair(_message.Message):
+    """Two texts and how alike they are."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    SECOND_FIELD_NUMBER: _builtins.int
+    similarity: _builtins.float
+    """On any scale, as only the order counts. Must be finite."""
+    first: _builtins.str
+    """One text. Tabs and line breaks in it are read as spaces."""
+    second: _builtins.str
+    """The other."""
+    def __init__(
+        self,
+        *,
+        similarity: _builtins.float = ...,
+        first: _builtins.str = ...,
+        second: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "second", b"second", "similarity", b"similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimilarityPair: _TypeAlias = SimilarityPair  # noqa: Y015
+
+@_typing.final
+class LabeledTexts(_message.Message):
+    """Labeled texts in the request itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___LabeledText]:
+        """3 to 50,000."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[Global___LabeledText] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabeledTexts: _TypeAlias = LabeledTexts  # noqa: Y015
+
+@_typing.final
+class LabeledText(_message.Message):
+    """A text and its label."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """Required; at most 256 bytes, without tabs and line breaks."""
+    text: _builtins.str
+    """Tabs and line breaks in it are read as spaces."""
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabeledText: _TypeAlias = LabeledText  # noqa: Y015
 
 @_typing.final
 class AutoRecipe(_message.Message):
@@ -280,7 +471,7 @@ Global___StaticRecipe: _TypeAlias = StaticRecipe  # noqa: Y015
 
 @_typing.final
 class StaticTunedRecipe(_message.Message):
-    """STATIC, then fitted to the teacher's sentence vectors."""
+    """`static`, then fitted to the teacher's sentence vectors of the corpus."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -298,9 +489,13 @@ class StaticTunedRecipe(_message.Message):
     held_out: _builtins.float
     """Share of the corpus held out for early stopping and the report, in (0, 0.5]. 0: 0.05."""
     grow_words: _builtins.int
-    """Frequent words of the corpus added to the vocabulary, at most. 0: none."""
+    """Frequent words of the corpus added to the vocabulary, at most. Unset: the server's choice.
+    0: none. Negative: INVALID_ARGUMENT.
+    """
     grow_pairs: _builtins.int
-    """Frequent word pairs of the corpus added to the vocabulary, at most. 0: none."""
+    """Frequent word pairs of the corpus added to the vocabulary, at most, each one token thereafter.
+    Unset: the server's choice. 0: none. Negative: INVALID_ARGUMENT.
+    """
     @_builtins.property
     def static(self) -> Global___StaticRecipe:
         """The start; its fields mean what they mean there."""
@@ -319,14 +514,21 @@ class StaticTunedRecipe(_message.Message):
         time_budget_seconds: _builtins.float = ...,
         held_out: _builtins.float = ...,
         matryoshka_dimensions: _abc.Iterable[_builtins.int] | None = ...,
-        grow_words: _builtins.int = ...,
-        grow_pairs: _builtins.int = ...,
+        grow_words: _builtins.int | None = ...,
+        grow_pairs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["static", b"static"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_grow_pairs", b"_grow_pairs", "_grow_words", b"_grow_words", "grow_pairs", b"grow_pairs", "grow_words", b"grow_words", "static", b"static"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grow_pairs", b"grow_pairs", "grow_words", b"grow_words", "held_out", b"held_out", "matryoshka_dimensions", b"matryoshka_dimensions", "max_epochs", b"max_epochs", "static", b"static", "time_budget_seconds", b"time_budget_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_grow_pairs", b"_grow_pairs", "_grow_words", b"_grow_words", "grow_pairs", b"grow_pairs", "grow_words", b"grow_words", "held_out", b"held_out", "matryoshka_dimensions", b"matryoshka_dimensions", "max_epochs", b"max_epochs", "static", b"static", "time_budget_seconds", b"time_budget_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__grow_pairs: _TypeAlias = _typing.Literal["grow_pairs"]  # noqa: Y015
+    _WhichOneofArgType__grow_pairs: _TypeAlias = _typing.Literal["_grow_pairs", b"_grow_pairs"]  # noqa: Y015
+    _WhichOneofReturnType__grow_words: _TypeAlias = _typing.Literal["grow_words"]  # noqa: Y015
+    _WhichOneofArgType__grow_words: _TypeAlias = _typing.Literal["_grow_words", b"_grow_words"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grow_pairs) -> _WhichOneofReturnType__grow_pairs | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grow_words) -> _WhichOneofReturnType__grow_words | None: ...
 
 Global___StaticTunedRecipe: _TypeAlias = StaticTunedRecipe  # noqa: Y015
 
@@ -346,7 +548,7 @@ class TransformerRecipe(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     MAX_TOKENS_FIELD_NUMBER: _builtins.int
     layers: _builtins.int
-    """How many of the teacher's layers are kept, evenly chosen. 0: the server's choice."""
+    """How many of the teacher's layers are kept, evenly chosen. 0: half of them, rounded up."""
     hidden_size: _builtins.int
     """Width of the hidden layers. 0: the teacher's."""
     dimensions: _builtins.int
@@ -386,25 +588,31 @@ Global___TransformerRecipe: _TypeAlias = TransformerRecipe  # noqa: Y015
 
 @_typing.final
 class QuantizeRecipe(_message.Message):
-    """The same student in fewer bytes."""
+    """The same student in fewer bytes. The request's `teacher` names the student."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ELEMENT_TYPE_FIELD_NUMBER: _builtins.int
     VOCABULARY_CLUSTERS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     element_type: _common_pb2.ElementType.ValueType
     """float16 or int8. Required."""
     vocabulary_clusters: _builtins.int
-    """Clusters of the vocabulary. 0: none."""
+    """Rows that the table is clustered into. 0: as many as it has. INVALID_ARGUMENT for a
+    transformer.
+    """
+    seed: _builtins.int
+    """Seed of the clustering."""
     def __init__(
         self,
         *,
         element_type: _common_pb2.ElementType.ValueType = ...,
         vocabulary_clusters: _builtins.int = ...,
+        seed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["element_type", b"element_type", "vocabulary_clusters", b"vocabulary_clusters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["element_type", b"element_type", "seed", b"seed", "vocabulary_clusters", b"vocabulary_clusters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,7 +620,9 @@ Global___QuantizeRecipe: _TypeAlias = QuantizeRecipe  # noqa: Y015
 
 @_typing.final
 class MinimumFidelity(_message.Message):
-    """What a student must reach. An unset field is no demand."""
+    """What a student must reach, as its report has it. An unset field is no demand; one beyond its range
+    is INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -461,21 +671,21 @@ class DistillResponse(_message.Message):
     TEACHER_VERSION_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
     teacher_version: _builtins.str
-    """The teacher version it was made from."""
+    """The version it was made from: the teacher, or the student that was quantized."""
     @_builtins.property
     def model_version(self) -> _model_pb2.ModelVersion:
         """The student. Unset with `validate_only`."""
 
     @_builtins.property
-    def report(self) -> Global___FidelityReport:
-        """How good it is."""
+    def report(self) -> _fidelity_pb2.FidelityReport:
+        """How good it is. Unset with `validate_only`."""
 
     def __init__(
         self,
         *,
         model_version: _model_pb2.ModelVersion | None = ...,
         teacher_version: _builtins.str = ...,
-        report: Global___FidelityReport | None = ...,
+        report: _fidelity_pb2.FidelityReport | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -484,214 +694,3 @@ class DistillResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DistillResponse: _TypeAlias = DistillResponse  # noqa: Y015
-
-@_typing.final
-class FidelityReport(_message.Message):
-    """What was measured of a student."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class SecondsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.float
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.float = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    VOCABULARY_SIZE_FIELD_NUMBER: _builtins.int
-    DIMENSIONS_FIELD_NUMBER: _builtins.int
-    STUDENT_BYTES_FIELD_NUMBER: _builtins.int
-    TEACHER_BYTES_FIELD_NUMBER: _builtins.int
-    EXPLAINED_VARIANCE_FIELD_NUMBER: _builtins.int
-    ONNX_PARITY_FIELD_NUMBER: _builtins.int
-    MEAN_COSINE_FIELD_NUMBER: _builtins.int
-    P5_COSINE_FIELD_NUMBER: _builtins.int
-    SIMILARITY_SPEARMAN_FIELD_NUMBER: _builtins.int
-    RECALL_AT_10_FIELD_NUMBER: _builtins.int
-    TEACHER_TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
-    PREFIXES_FIELD_NUMBER: _builtins.int
-    QUANTIZATIONS_FIELD_NUMBER: _builtins.int
-    SECONDS_FIELD_NUMBER: _builtins.int
-    vocabulary_size: _builtins.int
-    """Rows of its table."""
-    dimensions: _builtins.int
-    """Elements of a vector."""
-    student_bytes: _builtins.int
-    """Bytes of its weights."""
-    teacher_bytes: _builtins.int
-    """Bytes of its teacher's weights."""
-    explained_variance: _builtins.float
-    """Share of the variance that the kept dimensions explain. 1 without PCA."""
-    mean_cosine: _builtins.float
-    """Mean cosine to the teacher on held-out texts. Unset when no corpus was given."""
-    p5_cosine: _builtins.float
-    """5th percentile of the same."""
-    similarity_spearman: _builtins.float
-    """Spearman's correlation of pairwise similarities."""
-    recall_at_10: _builtins.float
-    """Share of the teacher's ten nearest neighbors found."""
-    teacher_tokens_per_second: _builtins.float
-    """Tokens a second through the teacher while distilling. Unset when not measured."""
-    @_builtins.property
-    def onnx_parity(self) -> Global___OnnxParity:
-        """The ONNX file against the same computation in float64."""
-
-    @_builtins.property
-    def prefixes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PrefixQuality]:
-        """Quality by prefix of the vector."""
-
-    @_builtins.property
-    def quantizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuantizationLoss]:
-        """Loss by element type."""
-
-    @_builtins.property
-    def seconds(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Seconds by phase, by the phase's name."""
-
-    def __init__(
-        self,
-        *,
-        vocabulary_size: _builtins.int = ...,
-        dimensions: _builtins.int = ...,
-        student_bytes: _builtins.int = ...,
-        teacher_bytes: _builtins.int = ...,
-        explained_variance: _builtins.float = ...,
-        onnx_parity: Global___OnnxParity | None = ...,
-        mean_cosine: _builtins.float | None = ...,
-        p5_cosine: _builtins.float | None = ...,
-        similarity_spearman: _builtins.float | None = ...,
-        recall_at_10: _builtins.float | None = ...,
-        teacher_tokens_per_second: _builtins.float | None = ...,
-        prefixes: _abc.Iterable[Global___PrefixQuality] | None = ...,
-        quantizations: _abc.Iterable[Global___QuantizationLoss] | None = ...,
-        seconds: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_p5_cosine", b"_p5_cosine", "_recall_at_10", b"_recall_at_10", "_similarity_spearman", b"_similarity_spearman", "_teacher_tokens_per_second", b"_teacher_tokens_per_second", "mean_cosine", b"mean_cosine", "onnx_parity", b"onnx_parity", "p5_cosine", b"p5_cosine", "recall_at_10", b"recall_at_10", "similarity_spearman", b"similarity_spearman", "teacher_tokens_per_second", b"teacher_tokens_per_second"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_p5_cosine", b"_p5_cosine", "_recall_at_10", b"_recall_at_10", "_similarity_spearman", b"_similarity_spearman", "_teacher_tokens_per_second", b"_teacher_tokens_per_second", "dimensions", b"dimensions", "explained_variance", b"explained_variance", "mean_cosine", b"mean_cosine", "onnx_parity", b"onnx_parity", "p5_cosine", b"p5_cosine", "prefixes", b"prefixes", "quantizations", b"quantizations", "recall_at_10", b"recall_at_10", "seconds", b"seconds", "similarity_spearman", b"similarity_spearman", "student_bytes", b"student_bytes", "teacher_bytes", b"teacher_bytes", "teacher_tokens_per_second", b"teacher_tokens_per_second", "vocabulary_size", b"vocabulary_size"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__mean_cosine: _TypeAlias = _typing.Literal["mean_cosine"]  # noqa: Y015
-    _WhichOneofArgType__mean_cosine: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine"]  # noqa: Y015
-    _WhichOneofReturnType__p5_cosine: _TypeAlias = _typing.Literal["p5_cosine"]  # noqa: Y015
-    _WhichOneofArgType__p5_cosine: _TypeAlias = _typing.Literal["_p5_cosine", b"_p5_cosine"]  # noqa: Y015
-    _WhichOneofReturnType__recall_at_10: _TypeAlias = _typing.Literal["recall_at_10"]  # noqa: Y015
-    _WhichOneofArgType__recall_at_10: _TypeAlias = _typing.Literal["_recall_at_10", b"_recall_at_10"]  # noqa: Y015
-    _WhichOneofReturnType__similarity_spearman: _TypeAlias = _typing.Literal["similarity_spearman"]  # noqa: Y015
-    _WhichOneofArgType__similarity_spearman: _TypeAlias = _typing.Literal["_similarity_spearman", b"_similarity_spearman"]  # noqa: Y015
-    _WhichOneofReturnType__teacher_tokens_per_second: _TypeAlias = _typing.Literal["teacher_tokens_per_second"]  # noqa: Y015
-    _WhichOneofArgType__teacher_tokens_per_second: _TypeAlias = _typing.Literal["_teacher_tokens_per_second", b"_teacher_tokens_per_second"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_cosine) -> _WhichOneofReturnType__mean_cosine | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__p5_cosine) -> _WhichOneofReturnType__p5_cosine | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__recall_at_10) -> _WhichOneofReturnType__recall_at_10 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity_spearman) -> _WhichOneofReturnType__similarity_spearman | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__teacher_tokens_per_second) -> _WhichOneofReturnType__teacher_tokens_per_second | None: ...
-
-Global___FidelityReport: _TypeAlias = FidelityReport  # noqa: Y015
-
-@_typing.final
-class OnnxParity(_message.Message):
-    """Agreement of the exported ONNX file with the float64 computation."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MIN_COSINE_FIELD_NUMBER: _builtins.int
-    MAX_ABS_ERROR_FIELD_NUMBER: _builtins.int
-    TEXTS_FIELD_NUMBER: _builtins.int
-    RUNS_FIELD_NUMBER: _builtins.int
-    min_cosine: _builtins.float
-    """Smallest cosine over all texts and runs."""
-    max_abs_error: _builtins.float
-    """Largest absolute difference of an element."""
-    texts: _builtins.int
-    """Texts compared."""
-    runs: _builtins.int
-    """Runs under onnxruntime's default session options."""
-    def __init__(
-        self,
-        *,
-        min_cosine: _builtins.float = ...,
-        max_abs_error: _builtins.float = ...,
-        texts: _builtins.int = ...,
-        runs: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_abs_error", b"max_abs_error", "min_cosine", b"min_cosine", "runs", b"runs", "texts", b"texts"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OnnxParity: _TypeAlias = OnnxParity  # noqa: Y015
-
-@_typing.final
-class PrefixQuality(_message.Message):
-    """How good the first dimensions alone are."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DIMENSIONS_FIELD_NUMBER: _builtins.int
-    SIMILARITY_SPEARMAN_FIELD_NUMBER: _builtins.int
-    dimensions: _builtins.int
-    """So many dimensions."""
-    similarity_spearman: _builtins.float
-    """Spearman's correlation of pairwise similarities with the teacher's."""
-    def __init__(
-        self,
-        *,
-        dimensions: _builtins.int = ...,
-        similarity_spearman: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimensions", b"dimensions", "similarity_spearman", b"similarity_spearman"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PrefixQuality: _TypeAlias = PrefixQuality  # noqa: Y015
-
-@_typing.final
-class QuantizationLoss(_message.Message):
-    """What an element type costs."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ELEMENT_TYPE_FIELD_NUMBER: _builtins.int
-    MEAN_COSINE_FIELD_NUMBER: _builtins.int
-    BYTES_FIELD_NUMBER: _builtins.int
-    element_type: _common_pb2.ElementType.ValueType
-    """The type."""
-    mean_cosine: _builtins.float
-    """Mean cosine to the float32 student."""
-    bytes: _builtins.int
-    """Bytes of the weights."""
-    def __init__(
-        self,
-        *,
-        element_type: _common_pb2.ElementType.ValueType = ...,
-        mean_cosine: _builtins.float = ...,
-        bytes: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "element_type", b"element_type", "mean_cosine", b"mean_cosine"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___QuantizationLoss: _TypeAlias = QuantizationLoss  # noqa: Y015

@@ -10,6 +10,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from stillroom.v1 import fidelity_pb2 as _fidelity_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -169,6 +170,7 @@ class ModelVersion(_message.Message):
     PARENTS_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    FIDELITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`models/{model}/versions/{version}`."""
     version: _builtins.int
@@ -201,6 +203,10 @@ class ModelVersion(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was published."""
 
+    @_builtins.property
+    def fidelity(self) -> _fidelity_pb2.FidelityReport:
+        """How close it is to its teacher. Unset for what was not distilled here."""
+
     def __init__(
         self,
         *,
@@ -214,10 +220,11 @@ class ModelVersion(_message.Message):
         parents: _abc.Iterable[_builtins.str] | None = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        fidelity: _fidelity_pb2.FidelityReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fidelity", b"fidelity", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "files", b"files", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "fidelity", b"fidelity", "files", b"files", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
