@@ -6,18 +6,23 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_registry.names import ModelRef, check_model_name
 from stillroom_registry.registry import Registry
-from stillroom_registry.values import ModelKind
+from stillroom_registry.values import ModelKind, ModelVersion
+from stillroom_server.distillation.fidelity.gate import MinimumFidelity
+from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.operations.model import Json
-from stillroom_server.rpc import recipes, translate
+from stillroom_server.rpc import fidelity_messages, recipes, translate
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.launch import Launcher
+from stillroom_server.rpc.spool import Spool
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["DistillationService"]
+_KIND = "distill"
 
 
 def response(result: Json, registry: Registry) -> pb.DistillResponse:
@@ -25,27 +30,7 @@ def response(result: Json, registry: Registry) -> pb.DistillResponse:
     return pb.DistillResponse(
         model_version=translate.published(result["model_version"], registry),
         teacher_version=result["teacher_version"],
-        report=report(result["report"]),
-    )
-
-
-def report(values: Json) -> pb.FidelityReport:
-    """What was measured, from the keys that the recipe wrote."""
-    parity = values["onnx_parity"]
-    return pb.FidelityReport(
-        vocabulary_size=values["vocabulary_size"],
-        dimensions=values["dimensions"],
-        student_bytes=values["student_bytes"],
-        teacher_bytes=values["teacher_bytes"],
-        explained_variance=values["explained_variance"],
-        onnx_parity=pb.OnnxParity(
-            min_cosine=parity["min_cosine"],
-            max_abs_error=parity["max_abs_error"],
-            texts=parity["texts"],
-            runs=parity["runs"],
-        ),
-        teacher_tokens_per_second=values.get("teacher_tokens_per_second"),
-        seconds=values["seconds"],
+        report=fidelity_messages.report(result["report"]),
     )
 
 
@@ -59,18 +44,54 @@ class DistillationServicer:
         return await in_thread(self._launch, request)
 
     def _launch(self, request: pb.DistillRequest) -> operations_pb2.Operation:
-        translate.refuse_later(
-            corpus=request.HasField("corpus"),
-            minimum_fidelity=request.HasField("minimum_fidelity"),
-            budget=request.HasField("budget"),
-            validate_only=request.validate_only,
-        )
-        body = self._launcher.described(request, ModelKind.STUDENT)
-        body["recipe"] = recipes.recipe(request)
-        body |= self._teacher(request)
-        return self._launcher.queue("distill", body, request)
+        with self._launcher.spool(dry=request.validate_only) as spool:
+            body = self._launcher.described(request, ModelKind.STUDENT)
+            body["recipe"] = recipes.recipe(request)
+            body |= self._teacher(request)
+            body |= self._demands(request)
+            body |= self._texts(request, spool)
+            if request.validate_only:
+                checked = pb.DistillResponse(teacher_version=body.get("teacher", ""))
+                return self._launcher.checked(_KIND, request.name, checked)
+            return self._launcher.queue(_KIND, body, request, spool)
+
+    def _texts(self, request: pb.DistillRequest, spool: Spool) -> dict[str, Any]:
+        texts, recipe = self._launcher.texts, recipes.name(request)
+        result: dict[str, Any] = {}
+        if request.HasField("corpus"):
+            if recipe in recipes.REFUSE_CORPUS:
+                raise InvalidArgument(
+                    f"{recipe} has no use for a corpus; leave it out, or choose static_tuned or"
+                    " transformer",
+                    reason="CORPUS_UNUSED",
+                    field="corpus",
+                )
+            result["corpus"] = texts.corpus(request.corpus, spool)
+        elif recipe in recipes.NEED_CORPUS:
+            raise InvalidArgument(
+                f"{recipe} needs a corpus: texts like those that the student will embed",
+                reason="CORPUS_REQUIRED",
+                field="corpus",
+            )
+        if request.evaluations:
+            result["evaluations"] = texts.evaluations(request.evaluations, spool)
+        return result
+
+    @staticmethod
+    def _demands(request: pb.DistillRequest) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        if request.HasField("minimum_fidelity"):
+            minimum = MinimumFidelity.from_json(_set(request.minimum_fidelity))
+            result["minimum_fidelity"] = minimum.to_json()
+        if request.HasField("budget"):
+            money = request.budget.HasField("money_usd")
+            translate.refuse_later(**{"budget.money_usd": money})
+            result["budget"] = _set(request.budget)
+            Budget.from_json(result["budget"])
+        return result
 
     def _teacher(self, request: pb.DistillRequest) -> dict[str, Any]:
+        quantize = recipes.name(request) == "quantize"
         match request.WhichOneof("teacher_source"):
             case "teacher":
                 if request.teacher_name:
@@ -78,7 +99,16 @@ class DistillationServicer:
                         "teacher_name is for teacher_import; teacher is registered already",
                         field="teacher_name",
                     )
-                return {"teacher": self._registered(request.teacher)}
+                version = self._launcher.registry.resolve(
+                    ModelRef.parse(request.teacher, field="teacher")
+                )
+                _check_kind(version, ModelKind.STUDENT if quantize else ModelKind.TEACHER)
+                return {"teacher": version.name}
+            case "teacher_import" if quantize:
+                raise InvalidArgument(
+                    "what is quantized is a registered student; import it by ImportModel first",
+                    field="teacher_import",
+                )
             case "teacher_import":
                 name = check_model_name(
                     request.teacher_name or f"{request.name}-teacher", "teacher_name"
@@ -91,13 +121,26 @@ class DistillationServicer:
             field="teacher",
         )
 
-    def _registered(self, ref: str) -> str:
-        version = self._launcher.registry.resolve(ModelRef.parse(ref, field="teacher"))
-        if version.kind is not ModelKind.TEACHER:
-            raise FailedPrecondition(
-                f"{version.name} is a {version.kind}, and students are made from teachers",
-                reason="NOT_A_TEACHER",
-                field="teacher",
-                metadata={"model_version": version.name, "kind": version.kind},
-            )
-        return version.name
+
+def _set(message: Message) -> dict[str, Any]:
+    """The fields that are set, by name."""
+    return {field.name: value for field, value in message.ListFields()}
+
+
+def _check_kind(version: ModelVersion, wanted: ModelKind) -> None:
+    if version.kind is wanted:
+        return
+    metadata = {"model_version": version.name, "kind": version.kind.value}
+    if wanted is ModelKind.STUDENT:
+        raise FailedPrecondition(
+            f"{version.name} is a {version.kind}, and only students are quantized",
+            reason="NOT_A_STUDENT",
+            field="teacher",
+            metadata=metadata,
+        )
+    raise FailedPrecondition(
+        f"{version.name} is a {version.kind}, and students are made from teachers",
+        reason="NOT_A_TEACHER",
+        field="teacher",
+        metadata=metadata,
+    )

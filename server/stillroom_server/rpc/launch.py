@@ -16,8 +16,11 @@ from stillroom_registry.values import ModelKind
 from stillroom_server.operations.model import Json
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc import translate
+from stillroom_server.rpc.corpora import Texts
+from stillroom_server.rpc.fields import at_field
 from stillroom_server.rpc.idempotency import fingerprint
 from stillroom_server.rpc.operation_messages import OperationMessages
+from stillroom_server.rpc.spool import Spool
 from stillroom_server.security.paths import AllowedRoots
 from stillroom_server.uploads.store import UploadStore
 
@@ -39,6 +42,7 @@ class Launcher:
         messages: OperationMessages,
     ) -> None:
         self.registry = registry
+        self.texts = Texts(uploads, roots)
         self._store = store
         self._uploads = uploads
         self._roots = roots
@@ -76,17 +80,29 @@ class Launcher:
             case "path":
                 return {"path": str(self._roots.check(source.path, field=f"{field}.path"))}
             case "upload":
-                return {"upload": source.upload, "file": str(self._uploads.open(source.upload))}
+                with at_field(f"{field}.upload"):
+                    return {"upload": source.upload, "file": str(self._uploads.open(source.upload))}
             case "hub":
-                _check_repo(source.hub.repo, f"{field}.hub.repo")
+                translate.check_repo(source.hub.repo, f"{field}.hub.repo")
                 revision = source.hub.revision or None
                 return {"hub": {"repo": source.hub.repo, "revision": revision}}
         raise InvalidArgument(
             "one of path, upload and hub must be set", reason="SOURCE_REQUIRED", field=field
         )
 
-    def queue(self, kind: str, body: Json, request: Any) -> operations_pb2.Operation:
-        """An operation of ``kind``, or the one that the same ``request_id`` made before."""
+    def spool(self, *, dry: bool = False) -> Spool:
+        """Where texts of a request go that are too many for it; see Spool."""
+        return Spool(self._uploads, dry=dry)
+
+    def checked(self, kind: str, target: str, response: Message) -> operations_pb2.Operation:
+        """What answers a request that was only to be checked."""
+        return self._messages.finished(kind, target, response)
+
+    def queue(
+        self, kind: str, body: Json, request: Any, spool: Spool | None = None
+    ) -> operations_pb2.Operation:
+        """An operation of ``kind``, or the one that the same ``request_id`` made before; of
+        ``spool``, it keeps what it reads."""
         message: Message = request
         operation = self._store.create(
             kind,
@@ -95,6 +111,8 @@ class Launcher:
             request_id=request.request_id or None,
             fingerprint=fingerprint(message),
         )
+        if spool is not None:
+            spool.keep(operation.request)
         return self._messages.message(operation)
 
     def _check_kind(self, name: str, kind: ModelKind) -> None:
@@ -125,11 +143,3 @@ def _check_labels(labels: Mapping[str, str]) -> None:
             raise InvalidArgument(
                 f"the label {key!r} is longer than {_MAX_LABEL_VALUE_BYTES} bytes", field="labels"
             )
-
-
-def _check_repo(repo: str, field: str) -> None:
-    owner, slash, name = repo.partition("/")
-    if not (owner and slash and name) or "/" in name or ".." in repo or len(repo) > 200:
-        raise InvalidArgument(
-            f"{repo[:80]!r} is no repository; write owner/name", reason="BAD_REPO", field=field
-        )

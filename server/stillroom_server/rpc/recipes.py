@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
-from stillroom_registry.errors import InvalidArgument, Unimplemented
+from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.options import StaticOptions
+from stillroom_server.distillation.transformer.options import TransformerOptions
+from stillroom_server.distillation.tuning.options import TunedOptions
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import translate
+from stillroom_server.rpc.fidelity_messages import ELEMENT_TYPES
 
-_ELEMENT_TYPES: dict[int, str] = {
-    common_pb2.ELEMENT_TYPE_FLOAT32: "float32",
-    common_pb2.ELEMENT_TYPE_FLOAT16: "float16",
-    common_pb2.ELEMENT_TYPE_INT8: "int8",
-}
 _POOLINGS: dict[int, str | None] = {
     common_pb2.POOLING_UNSPECIFIED: None,
     common_pb2.POOLING_MEAN: "mean",
@@ -23,59 +22,87 @@ _POOLINGS: dict[int, str | None] = {
     common_pb2.POOLING_LAST: "last",
     common_pb2.POOLING_POOLER: "pooler",
 }
+# Recipes by what they need of a corpus; auto takes either.
+NEED_CORPUS = frozenset({"static_tuned", "transformer"})
+REFUSE_CORPUS = frozenset({"static", "quantize"})
+
+
+def name(request: pb.DistillRequest) -> str:
+    """Which recipe a request asks for."""
+    return request.WhichOneof("recipe") or "auto"
 
 
 def recipe(request: pb.DistillRequest) -> Json:
-    """The recipe of a request as JSON. Raises InvalidArgument on a field of it, and Unimplemented
-    for recipes that this version does not have."""
-    match request.WhichOneof("recipe"):
-        case None:
-            return {"static": StaticOptions().to_json()}
-        case "auto":
-            return {"static": StaticOptions(seed=request.auto.seed).to_json()}
-        case "static":
-            return {"static": static_options(request.static).to_json()}
-        case other:
-            raise Unimplemented(
-                f"the recipe {other} is part of the protocol but not of this server's version;"
-                " static is",
-                reason="RECIPE_NOT_IMPLEMENTED",
-                field=other,
-                metadata={"recipe": str(other)},
-            )
+    """The recipe of a request as JSON, ``{name: options}``. Raises InvalidArgument on a field of
+    it."""
+    chosen = name(request)
+    return {chosen: _OPTIONS[chosen](getattr(request, chosen))}
 
 
-def static_options(given: pb.StaticRecipe) -> StaticOptions:
-    """The options of a StaticRecipe, checked."""
-    values: dict[str, Any] = {
-        "add_words": list(given.add_words),
-        "remove_tokens": list(given.remove_tokens),
-        "seed": given.seed,
-        "prompt_name": given.prompt_name or None,
-        "pooling": _pooling(given.pooling),
-    }
-    values |= _dimensions(given)
-    if given.HasField("sif_coefficient"):
-        values["sif_coefficient"] = given.sif_coefficient or None
-    if given.HasField("remove_pattern"):
-        values["remove_pattern"] = given.remove_pattern or None
-    if given.HasField("normalize"):
-        values["normalize"] = given.normalize
-    if given.max_tokens:
-        values["max_tokens"] = given.max_tokens
-    element_type = translate.element_type(given.element_type, "static.element_type", _ELEMENT_TYPES)
-    if element_type is not None:
-        values["element_type"] = element_type
-    return StaticOptions.from_json(values, path="static")
+def _auto(given: pb.AutoRecipe) -> Json:
+    return {"seed": given.seed}
 
 
-def _pooling(number: int) -> str | None:
-    if number not in _POOLINGS:
-        raise translate.unknown_value(number, "static.pooling")
-    return _POOLINGS[number]
+def _static(given: pb.StaticRecipe) -> Json:
+    return StaticOptions.from_json(_static_values(given, "static"), path="static").to_json()
 
 
-def _dimensions(given: pb.StaticRecipe) -> dict[str, Any]:
+def _static_tuned(given: pb.StaticTunedRecipe) -> Json:
+    path = "static_tuned"
+    values = _given(
+        given, "max_epochs", "time_budget_seconds", "held_out", "matryoshka_dimensions"
+    ) | _present(given, "grow_words", "grow_pairs")
+    values["static"] = _static_values(given.static, f"{path}.static")
+    return TunedOptions.from_json(values, path=path).to_json()
+
+
+def _transformer(given: pb.TransformerRecipe) -> Json:
+    path = "transformer"
+    values = _given(
+        given,
+        *("layers", "hidden_size", "dimensions", "max_epochs", "time_budget_seconds"),
+        *("held_out", "seed", "max_tokens"),
+    ) | _element_type(given.element_type, path)
+    return TransformerOptions.from_json(values, path=path).to_json()
+
+
+def _quantize(given: pb.QuantizeRecipe) -> Json:
+    path = "quantize"
+    values = _given(given, "vocabulary_clusters", "seed")
+    values |= _element_type(given.element_type, path)
+    if "element_type" not in values:
+        raise InvalidArgument(
+            "say in which type to store the student: float16 or int8", field=f"{path}.element_type"
+        )
+    from stillroom_server.distillation.quantizing.options import QuantizeOptions
+
+    return QuantizeOptions.from_json(values, path=path).to_json()
+
+
+_OPTIONS: dict[str, Callable[[Any], Json]] = {
+    "auto": _auto,
+    "static": _static,
+    "static_tuned": _static_tuned,
+    "transformer": _transformer,
+    "quantize": _quantize,
+}
+
+
+def _static_values(given: pb.StaticRecipe, path: str) -> dict[str, Any]:
+    if given.pooling not in _POOLINGS:
+        raise translate.unknown_value(given.pooling, f"{path}.pooling")
+    values = _given(given, "add_words", "remove_tokens", "seed", "prompt_name", "max_tokens")
+    values |= {"pooling": _POOLINGS[given.pooling]}
+    values |= _dimensions(given, path) | _present(given, "normalize")
+    values |= _element_type(given.element_type, path)
+    # Present and empty, these two turn something off.
+    for field in ("sif_coefficient", "remove_pattern"):
+        if given.HasField(field):
+            values[field] = getattr(given, field) or None
+    return values
+
+
+def _dimensions(given: pb.StaticRecipe, path: str) -> dict[str, Any]:
     match given.WhichOneof("dimensionality"):
         case "dimensions":
             return {"dimensions": given.dimensions}
@@ -84,7 +111,27 @@ def _dimensions(given: pb.StaticRecipe) -> dict[str, Any]:
         case "all_dimensions":
             if not given.all_dimensions:
                 raise InvalidArgument(
-                    "all_dimensions must be true when it is set", field="static.all_dimensions"
+                    "all_dimensions must be true when it is set", field=f"{path}.all_dimensions"
                 )
             return {"dimensions": None}
     return {}
+
+
+def _element_type(number: int, path: str) -> dict[str, Any]:
+    word = translate.element_type(number, f"{path}.element_type", ELEMENT_TYPES)
+    return {} if word is None else {"element_type": word}
+
+
+def _given(message: Any, *fields: str) -> dict[str, Any]:
+    """The values of ``fields`` that are not zero, which is the server's choice in all of them."""
+    known = message.DESCRIPTOR.fields_by_name
+    values = {field: getattr(message, field) for field in fields}
+    return {
+        field: list(value) if known[field].is_repeated else value
+        for field, value in values.items()
+        if value
+    }
+
+
+def _present(message: Any, *fields: str) -> dict[str, Any]:
+    return {field: getattr(message, field) for field in fields if message.HasField(field)}

@@ -13,6 +13,7 @@ from stillroom_registry.errors import InvalidArgument, NotFound, Unimplemented
 from stillroom_registry.names import ModelRef
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import Alias, Model, ModelKind, ModelVersion
+from stillroom_server.rpc import fidelity_messages
 
 KINDS = {
     ModelKind.TEACHER: model_pb2.MODEL_KIND_TEACHER,
@@ -54,6 +55,7 @@ def model(value: Model) -> model_pb2.Model:
 
 def version(value: ModelVersion, aliases: Mapping[str, int]) -> model_pb2.ModelVersion:
     """A version; ``aliases`` are all those of its model."""
+    report = value.metadata.get("report")
     return model_pb2.ModelVersion(
         name=value.name,
         version=value.version,
@@ -65,6 +67,7 @@ def version(value: ModelVersion, aliases: Mapping[str, int]) -> model_pb2.ModelV
         parents=list(value.parents),
         aliases=sorted(a for a, number in aliases.items() if number == value.version),
         create_time=timestamp(value.create_time),
+        fidelity=None if report is None else fidelity_messages.report(report),
     )
 
 
@@ -133,6 +136,15 @@ def unknown_value(number: int, field: str) -> InvalidArgument:
         field=field,
         metadata={"value": str(number)},
     )
+
+
+def check_repo(repo: str, field: str) -> None:
+    """InvalidArgument on ``field`` unless ``repo`` is ``owner/name``."""
+    owner, slash, name = repo.partition("/")
+    if not (owner and slash and name) or "/" in name or ".." in repo or len(repo) > 200:
+        raise InvalidArgument(
+            f"{repo[:80]!r} is no repository; write owner/name", reason="BAD_REPO", field=field
+        )
 
 
 def not_negative(value: int, field: str) -> None:

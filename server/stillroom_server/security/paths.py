@@ -47,6 +47,12 @@ class AllowedRoots:
             )
         return real
 
+    def check_file(self, path: str | Path, *, field: str = "source.path") -> Path:
+        """The real path of a regular file inside a root, as early an answer as ``check``."""
+        os.close(self.open_file(path, field=field))
+        real, _ = self._locate(path, field)
+        return real
+
     @contextmanager
     def open_folder(
         self, path: str | Path, *, field: str = "source.path"

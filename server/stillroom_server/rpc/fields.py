@@ -1,0 +1,19 @@
+"""Which field of a request an error is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stillroom_registry.errors import StillroomError
+
+
+@contextmanager
+def at_field(field: str) -> Iterator[None]:
+    """Names ``field`` in every domain error on its way out: what raised it cannot know where in a
+    request its argument stood."""
+    try:
+        yield
+    except StillroomError as error:
+        error.field = field
+        raise
