@@ -115,6 +115,7 @@ def calls(folder: Path) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "embed_stream": (("x",), {"model": "m"}),
         "tokenize": (("x",), {"model": "m"}),
         "distill": (("t", "s"), {}),
+        "corpus_source": ((), {"upload": "uploads/1"}),
         "import_model": (("m",), {"upload": "uploads/1"}),
         "model_source": ((), {"upload": "uploads/1"}),
         "push": (("m", "a/b"), {}),
@@ -134,6 +135,7 @@ def calls(folder: Path) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "list_alias_events": (("m",), {}),
         "get_lineage": (("m",), {}),
         "download": (("m", folder / "new"), {}),
+        "read_file": (("m", "config.json"), {}),
         "upload": ((folder / "file.txt",), {}),
         "get_upload": (("uploads/1",), {}),
         "delete_upload": (("uploads/1",), {}),
@@ -163,7 +165,7 @@ def test_every_rpc_is_reached_from_the_client(tmp_path: Path) -> None:
     for name, (args, kwargs) in arguments.items():
         try:
             answer = getattr(client, name)(*args, **kwargs)
-            if not isinstance(answer, common_pb2.ModelSource):
+            if not isinstance(answer, common_pb2.ModelSource | common_pb2.Corpus):
                 list(answer)
         except Unimplemented as error:
             assert error.message == "recorded"  # noqa: PT017 - the rest of the loop must go on

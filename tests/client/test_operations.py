@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -271,7 +272,26 @@ def test_distill_requests(server: FakeServer, client: Client) -> None:
         ({"element_type": "int4"}, "element_type"),
         ({"add_words": "abc"}, "add_words"),
         ({"dimension": 8}, "dimension"),
-        ({"recipe": "static"}, "recipe"),
+        ({"recipe": "magic"}, "recipe"),
+        ({"recipe": pb.OperationMetadata()}, "recipe"),
+        ({"recipe": "auto", "dimensions": 8}, "dimensions"),
+        ({"recipe": "static", "layers": 3}, "layers"),
+        ({"recipe": "static_tuned", "layers": 3}, "layers"),
+        ({"recipe": "transformer", "grow_words": 3}, "grow_words"),
+        ({"recipe": "quantize", "dimensions": 3}, "dimensions"),
+        ({"layers": 3}, "layers"),
+        ({"minimum_fidelity": {"cosine": 0.5}}, "minimum_fidelity"),
+        ({"minimum_fidelity": "high"}, "minimum_fidelity"),
+        ({"budget": {"euros": 5}}, "budget"),
+        ({"budget": {"seconds": "x"}}, "seconds"),
+        ({"corpus": "some text"}, "corpus"),
+        ({"corpus": ["a", 5]}, "corpus[1]"),
+        ({"corpus": ["a\ud800"]}, "corpus[0]"),
+        ({"corpus": Path("/nonexistent")}, "corpus"),
+        ({"corpus": Path("/")}, "corpus"),
+        ({"evaluations": {"sts": Path("/nonexistent")}}, "evaluations['sts']"),
+        ({"evaluations": {"sts": [("a",)]}}, "evaluations['sts']"),
+        ({"evaluations": {"sts": [("x", "a", "b")]}}, "evaluations['sts']"),
         ({"recipe": distillation.AutoRecipe(), "dimensions": 8}, "dimensions"),
         ({"labels": {"a": 1}}, "labels"),
         ({"seed": -1}, "seed"),

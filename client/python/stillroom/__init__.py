@@ -16,7 +16,7 @@ from stillroom._version import __version__
 
 if TYPE_CHECKING:
     from stillroom import errors
-    from stillroom._flows.distillation import StaticOptions
+    from stillroom._flows.recipes import DistillOptions
     from stillroom.client import AsyncClient, Client
     from stillroom.embeddings import EmbedBatch, EmbedOptions, TextWarning
     from stillroom.errors import StillroomError
@@ -27,11 +27,11 @@ __all__ = [
     "AsyncClient",
     "AsyncOperation",
     "Client",
+    "DistillOptions",
     "EmbedBatch",
     "EmbedOptions",
     "Operation",
     "OperationSnapshot",
-    "StaticOptions",
     "StillroomError",
     "TextWarning",
     "__version__",
@@ -42,11 +42,11 @@ _HOMES = {
     "AsyncClient": "client",
     "AsyncOperation": "operation",
     "Client": "client",
+    "DistillOptions": "_flows.recipes",
     "EmbedBatch": "embeddings",
     "EmbedOptions": "embeddings",
     "Operation": "operation",
     "OperationSnapshot": "snapshots",
-    "StaticOptions": "_flows.distillation",
     "StillroomError": "errors",
     "TextWarning": "embeddings",
 }

@@ -16,6 +16,7 @@ from stillroom._flows import (
     models,
     operations,
     server,
+    texts,
     uploads,
 )
 from stillroom._transport.asynchronous import AsyncTransport
@@ -84,6 +85,7 @@ class _Api:
     tokenize = Method(embedding.tokenize)
 
     distill = Starter(distillation.distill)
+    corpus_source = Method(texts.corpus_source)
 
     import_model = Starter(imports.import_model)
     model_source = Method(imports.model_source)
@@ -105,6 +107,7 @@ class _Api:
     list_alias_events = Stream(models.list_alias_events)
     get_lineage = Method(models.get_lineage)
     download = Method(downloads.download)
+    read_file = Method(downloads.read_file)
 
     upload = Method(uploads.upload)
     get_upload = Method(uploads.get_upload)

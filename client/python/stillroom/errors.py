@@ -6,6 +6,7 @@
      ├ NotFound               no such model, version, alias, upload or operation
      ├ AlreadyExists          the name is taken
      ├ FailedPrecondition     the state forbids it; change the state first
+     │  └ FidelityTooLow      a student below what was demanded; ``report`` is what was measured
      ├ Aborted                somebody else was first; read again, then retry
      ├ ResourceExhausted      a limit, a quota or the disk; ``retry_after`` when waiting helps
      ├ Unavailable            cannot be reached, starting or stopping; the same request may succeed
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     import grpc
     from google.rpc.status_pb2 import Status
 
+    from stillroom.v1.fidelity_pb2 import FidelityReport
+
 _DETAILS_KEY = "grpc-status-details-bin"
+_FIDELITY = "FIDELITY_TOO_LOW"
 
 
 class StillroomError(Exception):
@@ -107,6 +111,12 @@ class FailedPrecondition(StillroomError):
     code, number = "FAILED_PRECONDITION", 9
 
 
+class FidelityTooLow(FailedPrecondition):
+    """``report`` is the student's FidelityReport; None where it did not come along."""
+
+    report: FidelityReport | None = None
+
+
 class Aborted(StillroomError):
     code, number = "ABORTED", 10
 
@@ -157,13 +167,25 @@ def from_status(status: Status) -> StillroomError:
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
     kind = CLASSES.get(status.code, Unknown)
-    return kind(
+    if kind is FailedPrecondition and info.reason == _FIDELITY:
+        kind = FidelityTooLow
+    error = kind(
         status.message or kind.code,
         reason=info.reason or None,
         field=field,
         metadata=dict(info.metadata),
         retry_after=retry_after,
     )
+    if isinstance(error, FidelityTooLow):
+        error.report = _report(status)
+    return error
+
+
+def _report(status: Status) -> FidelityReport | None:
+    from stillroom.v1.fidelity_pb2 import FidelityReport
+
+    report = FidelityReport()
+    return report if any(detail.Unpack(report) for detail in status.details) else None
 
 
 def from_rpc_error(error: grpc.RpcError, target: str = "") -> StillroomError:

@@ -3,63 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import TypeVar, Unpack
+
+from google.protobuf.message import Message
 
 from stillroom._core import Core
-from stillroom._protocol import enums, rpcs
+from stillroom._flows import recipes, texts
+from stillroom._flows.recipes import DistillOptions, Recipe
+from stillroom._flows.texts import Evaluation, Texts
+from stillroom._progress import Progress
+from stillroom._protocol import rpcs
 from stillroom._protocol.messages import build
 from stillroom.errors import InvalidArgument
 from stillroom.snapshots import Started
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 
-Recipe = (
-    pb.AutoRecipe
-    | pb.StaticRecipe
-    | pb.StaticTunedRecipe
-    | pb.TransformerRecipe
-    | pb.QuantizeRecipe
-)
-_RECIPES: dict[type[Any], str] = {
-    pb.AutoRecipe: "auto",
-    pb.StaticRecipe: "static",
-    pb.StaticTunedRecipe: "static_tuned",
-    pb.TransformerRecipe: "transformer",
-    pb.QuantizeRecipe: "quantize",
-}
-
-
-class StaticOptions(TypedDict, total=False):
-    """How to make a static student. What is left out is the server's default.
-
-    dimensions       dimensions of the student (default 256, or the teacher's if fewer)
-    variance         instead: as few dimensions as explain this share of the variance
-    all_dimensions   instead: True keeps the teacher's, without PCA
-    sif_coefficient  the a of the weight a / (a + p) (default 1e-4; 0: no weights)
-    pooling          "mean", "first", "last" or "pooler" (default: as the teacher's modules say)
-    add_words        words to add to the vocabulary
-    remove_tokens    tokens to drop from it
-    remove_pattern   drops tokens that this regular expression matches ("": none)
-    element_type     how the table is stored: "float32", "float16" (default) or "int8"
-    seed             of everything random
-    prompt_name      the teacher's prompt that is put before each token
-    max_tokens       the most tokens of a text that the student reads (default: no limit)
-    normalize        unit length unless the caller asks otherwise (default True)
-    """
-
-    dimensions: int | None
-    variance: float | None
-    all_dimensions: bool | None
-    sif_coefficient: float | None
-    pooling: str | None
-    add_words: Iterable[str] | None
-    remove_tokens: Iterable[str] | None
-    remove_pattern: str | None
-    element_type: str | None
-    seed: int | None
-    prompt_name: str | None
-    max_tokens: int | None
-    normalize: bool | None
+M = TypeVar("M", bound=Message)
 
 
 async def distill(
@@ -67,43 +27,46 @@ async def distill(
     teacher: str | common_pb2.ModelSource,
     name: str,
     *,
-    recipe: Recipe | None = None,
+    recipe: str | Recipe | None = None,
     teacher_name: str | None = None,
-    corpus: common_pb2.Corpus | None = None,
-    minimum_fidelity: pb.MinimumFidelity | None = None,
-    budget: common_pb2.Budget | None = None,
+    corpus: Texts | None = None,
+    evaluations: Mapping[str, Evaluation] | Iterable[pb.EvaluationSet] | None = None,
+    minimum_fidelity: float | Mapping[str, float] | pb.MinimumFidelity | None = None,
+    budget: Mapping[str, float] | common_pb2.Budget | None = None,
     validate_only: bool = False,
     description: str | None = None,
     labels: Mapping[str, str] | None = None,
+    progress: Progress = False,
     request_id: str | None = None,
-    **options: Unpack[StaticOptions],
+    **options: Unpack[DistillOptions],
 ) -> Started[pb.DistillResponse]:
     """Distills ``teacher`` into a student that is registered as a new version of ``name``; answers
     the operation that does it.
 
     ``teacher`` is a registered teacher (``name``, ``name@3``, ``name@alias``), or a ModelSource
-    (see ``model_source``), which is imported first, as ``teacher_name``. Keyword options make a
-    static student, see ``stillroom.StaticOptions``; ``recipe`` is a recipe message for anything
-    else, and excludes them. With neither, the server chooses.
+    (see ``model_source``), which is imported first, as ``teacher_name``. ``recipe`` is "auto",
+    "static", "static_tuned", "transformer" or "quantize" (``teacher`` is then a student), with
+    keyword options as in ``stillroom.DistillOptions``; or a recipe message, which excludes them.
+    With neither, the server chooses; with options alone it is static_tuned where there is a corpus,
+    else static.
 
-    Raises InvalidArgument (``field`` names what is wrong), NotFound (the teacher),
+    ``corpus`` is a list of texts, a ``Path`` of a UTF-8 file on this machine with one text a line
+    (uploaded, with ``progress``), or a Corpus (see ``corpus_source``). ``evaluations`` are data
+    with known answers by name: a ``Path`` of a CSV or TSV file (uploaded) with rows of score,
+    sentence, sentence or with the columns text and label; two of the latter, to train and to test
+    on; rows ``(score, text, text)`` or ``(label, text)``; or an EvaluationSet.
+
+    ``minimum_fidelity`` is a mean cosine or a dict of mean_cosine, similarity_spearman and
+    recall_at_10; a student below it ends the operation with FidelityTooLow, whose ``report`` says
+    by how much. ``budget`` is a dict of seconds, memory_bytes and result_bytes. ``validate_only``
+    checks everything and answers a finished operation without a student.
+
+    Raises InvalidArgument (``field`` names what is wrong), NotFound (the teacher, an upload),
     PermissionDenied, FailedPrecondition (the named model is no teacher, or ``name`` is no student).
     """
-    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    if recipe is not None and given:
-        raise InvalidArgument(
-            f"{min(given)} goes with the static recipe only; set it in the recipe you give",
-            reason="TWO_RECIPES",
-            field=min(given),
-        )
-    if recipe is None and given:
-        recipe = _static(given)
-    if recipe is not None and type(recipe) not in _RECIPES:
-        raise InvalidArgument(
-            f"recipe is {type(recipe).__name__}; give one of"
-            f" {', '.join(kind.__name__ for kind in _RECIPES)}",
-            field="recipe",
-        )
+    chosen = recipes.make(recipe, options, has_corpus=corpus is not None)
+    demands = _minimum(minimum_fidelity)
+    limits = _message(common_pb2.Budget, budget, "budget")
     is_source = isinstance(teacher, common_pb2.ModelSource)
     request = build(
         pb.DistillRequest,
@@ -111,38 +74,34 @@ async def distill(
         teacher=None if is_source else teacher,
         teacher_import=teacher if is_source else None,
         teacher_name=teacher_name,
-        corpus=corpus,
-        minimum_fidelity=minimum_fidelity,
-        budget=budget,
+        minimum_fidelity=demands,
+        budget=limits,
         validate_only=validate_only,
         description=description,
         labels=labels,
         request_id=request_id or core.new_id(),
-        **({} if recipe is None else {_RECIPES[type(recipe)]: recipe}),
+        **chosen,
     )
+    # Last, as these may upload files: everything else has been found to be in order.
+    sent = await texts.as_corpus(core, corpus, progress)
+    if sent is not None:
+        request.corpus.CopyFrom(sent)
+    request.evaluations.extend(await texts.as_evaluations(core, evaluations, progress) or ())
     return Started(core, await core.call(rpcs.DISTILL, request))
 
 
-def _static(given: dict[str, Any]) -> pb.StaticRecipe:
-    unknown = given.keys() - StaticOptions.__annotations__.keys()
-    if unknown:
-        raise InvalidArgument(
-            f"{min(unknown)} is no option; there are {', '.join(StaticOptions.__annotations__)}",
-            reason="UNKNOWN_OPTION",
-            field=min(unknown),
-        )
-    sizes = [key for key in ("dimensions", "variance", "all_dimensions") if key in given]
-    if len(sizes) > 1:
-        raise InvalidArgument(
-            f"{' and '.join(sizes)} exclude each other", reason="TWO_SIZES", field=sizes[1]
-        )
-    for words in ("add_words", "remove_tokens"):
-        if isinstance(given.get(words), str):
-            raise InvalidArgument(f"{words} is a list of str, not a str", field=words)
-    if "pooling" in given:
-        given["pooling"] = enums.number(common_pb2.Pooling, given["pooling"], "pooling")
-    if "element_type" in given:
-        given["element_type"] = enums.number(
-            common_pb2.ElementType, given["element_type"], "element_type"
-        )
-    return build(pb.StaticRecipe, **given)
+def _minimum(
+    given: float | Mapping[str, float] | pb.MinimumFidelity | None,
+) -> pb.MinimumFidelity | None:
+    if isinstance(given, int | float):
+        return build(pb.MinimumFidelity, mean_cosine=given)
+    return _message(pb.MinimumFidelity, given, "minimum_fidelity")
+
+
+def _message(kind: type[M], given: Mapping[str, float] | M | None, field: str) -> M | None:
+    if given is None or isinstance(given, kind):
+        return given
+    known = kind.DESCRIPTOR.fields_by_name
+    if not isinstance(given, Mapping) or not given.keys() <= set(known):
+        raise InvalidArgument(f"{field} is a dict of {', '.join(known)}", field=field)
+    return build(kind, **given)

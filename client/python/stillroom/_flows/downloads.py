@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import aclosing
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from stillroom._core import Core
 from stillroom._progress import Progress, Report, reporter
 from stillroom._protocol import rpcs
-from stillroom.errors import Internal, OutOfRange, Unavailable
+from stillroom.errors import DataLoss, Internal, OutOfRange, Unavailable
 from stillroom.local_folder import NewFolder
 from stillroom.v1 import model_pb2
 from stillroom.v1 import model_service_pb2 as pb
@@ -43,6 +44,45 @@ async def download(
     finally:
         await offload(writer.discard)
     return version
+
+
+async def read_file(core: Core, name: str, path: str, *, max_bytes: int = 64 << 20) -> bytes:
+    """The bytes of one file of a version, checked against its SHA-256. NotFound when there is none
+    of that path; OutOfRange when it has more than ``max_bytes``: ``download`` writes large ones."""
+    version = await get_version(core, name)
+    request = pb.DownloadModelVersionRequest(name=version.name, paths=[path])
+    backoff = core.backoff()
+    while True:
+        try:
+            return await _receive_file(core, request, max_bytes)
+        except Unavailable as error:
+            await core.transport.sleep(backoff.pause(error))
+
+
+async def _receive_file(
+    core: Core, request: pb.DownloadModelVersionRequest, max_bytes: int
+) -> bytes:
+    file = model_pb2.ModelFile()
+    content = bytearray()
+    answers = core.transport.receive(rpcs.DOWNLOAD_MODEL_VERSION, request, None)
+    async with aclosing(answers):
+        async for answer in answers:
+            match answer.WhichOneof("payload"):
+                case "file":
+                    file = answer.file
+                case "chunk":
+                    content += answer.chunk
+            if max(file.size_bytes, len(content)) > max_bytes:
+                raise OutOfRange(
+                    f"{file.path} has {file.size_bytes:,} bytes, more than {max_bytes:,}",
+                    field="max_bytes",
+                )
+    if file.digest != f"sha256:{hashlib.sha256(content).hexdigest()}":
+        raise DataLoss(
+            f"{request.paths[0]} of {request.name} arrived damaged; try again",
+            reason="DIGEST_MISMATCH",
+        )
+    return bytes(content)
 
 
 async def _fetch(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stillroom.cli import human
 from stillroom.cli.options import command
 from stillroom.cli.session import Session
 
 if TYPE_CHECKING:
     from stillroom.v1 import distillation_service_pb2 as pb
+
+_TEXTS = "Texts"
+_STATIC = "Static students (static, static-tuned)"
+_TRAINED = "Trained students (static-tuned, transformer)"
+_DEMANDS = "Demands"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,42 +24,135 @@ def register(app: typer.Typer) -> None:
     command(app, "distill")(distill)
 
 
+def _option(panel: str, text: str, **settings: Any) -> Any:
+    return typer.Option(rich_help_panel=panel, help=text, **settings)
+
+
 def distill(
     session: Session,
     teacher: Annotated[
-        str, typer.Argument(metavar="TEACHER", help="A registered one: name, name@3, name@alias.")
+        str,
+        typer.Argument(
+            metavar="TEACHER",
+            help="A registered one: name, name@3, name@alias; with --recipe quantize, a student.",
+        ),
     ],
     name: Annotated[str, typer.Option(help="The student's name; gets a new version.")],
-    dimensions: Annotated[int | None, typer.Option(help="Of the student (256).")] = None,
-    variance: Annotated[
-        float | None, typer.Option(help="Instead: dimensions that explain this share of it.")
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="auto, static, static-tuned, transformer or quantize. Unless given, what else is"
+            " given decides: static-tuned with a corpus, else static.",
+        ),
     ] = None,
-    all_dimensions: Annotated[
-        bool, typer.Option("--all-dimensions", help="Instead: the teacher's, without PCA.")
-    ] = False,
-    sif_coefficient: Annotated[
-        float | None, typer.Option(help="Weighs frequent tokens down (1e-4); 0 does not.")
+    corpus: Annotated[
+        Path | None,
+        _option(
+            _TEXTS, "Texts of the domain on this machine, one a line; uploaded.", metavar="FILE"
+        ),
     ] = None,
-    pooling: Annotated[
-        str | None, typer.Option(help="mean, first, last, pooler; the teacher's own unless given.")
+    corpus_path: Annotated[
+        str | None,
+        _option(_TEXTS, "Instead: on the server, inside an allowed root.", metavar="SERVERFILE"),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        _option(_TEXTS, "Instead: a dataset on the Hub.", metavar="REPO[@REVISION]"),
+    ] = None,
+    dataset_split: Annotated[str | None, _option(_TEXTS, "Of the dataset (train).")] = None,
+    dataset_column: Annotated[str | None, _option(_TEXTS, "Of the dataset (text).")] = None,
+    evaluate: Annotated[
+        list[str] | None,
+        _option(
+            _TEXTS,
+            "CSV or TSV with known answers, uploaded and scored: rows of score, sentence, sentence,"
+            " or columns text and label; repeatable.",
+            metavar="NAME=FILE",
+        ),
+    ] = None,
+    evaluate_test: Annotated[
+        list[str] | None,
+        _option(
+            _TEXTS,
+            "Labels to test that evaluation on, rather than a fifth of it.",
+            metavar="NAME=FILE",
+        ),
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(help="Of the student (static: 256).")] = None,
     element_type: Annotated[
-        str | None, typer.Option(help="Of the stored table: float32, float16 (default), int8.")
+        str | None, typer.Option(help="How weights are stored: float32, float16, int8.")
     ] = None,
-    add_words: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Words to add, one a line.")
-    ] = None,
-    remove_tokens: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Tokens to drop, one a line.")
-    ] = None,
-    remove_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression of tokens to drop.")
-    ] = None,
-    prompt_name: Annotated[str | None, typer.Option(help="A prompt of the teacher's.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of a text that count (default: no limit).")
+        int | None, typer.Option(help="Most tokens of a text that count.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random (0).")] = None,
+    variance: Annotated[
+        float | None, _option(_STATIC, "Instead: dimensions that explain this share of it.")
+    ] = None,
+    all_dimensions: Annotated[
+        bool,
+        typer.Option(
+            "--all-dimensions",
+            help="Instead: the teacher's, without PCA.",
+            rich_help_panel=_STATIC,
+        ),
+    ] = False,
+    sif_coefficient: Annotated[
+        float | None, _option(_STATIC, "Weighs frequent tokens down (1e-4); 0 does not.")
+    ] = None,
+    pooling: Annotated[
+        str | None,
+        _option(_STATIC, "mean, first, last, pooler; the teacher's own unless given."),
+    ] = None,
+    add_words: Annotated[
+        Path | None, _option(_STATIC, "Words to add, one a line.", metavar="FILE")
+    ] = None,
+    remove_tokens: Annotated[
+        Path | None, _option(_STATIC, "Tokens to drop, one a line.", metavar="FILE")
+    ] = None,
+    remove_pattern: Annotated[
+        str | None, _option(_STATIC, "Regular expression of tokens to drop.")
+    ] = None,
+    prompt_name: Annotated[str | None, _option(_STATIC, "A prompt of the teacher's.")] = None,
+    epochs: Annotated[int | None, _option(_TRAINED, "Passes over the corpus at most.")] = None,
+    time_budget: Annotated[
+        float | None, _option(_TRAINED, "Seconds of training at most.", metavar="SECONDS")
+    ] = None,
+    held_out: Annotated[
+        float | None, _option(_TRAINED, "Share of the corpus kept for the report (0.05).")
+    ] = None,
+    grow_words: Annotated[
+        int | None, _option(_TRAINED, "Static-tuned: words of the corpus to add, at most.")
+    ] = None,
+    grow_pairs: Annotated[
+        int | None, _option(_TRAINED, "Static-tuned: word pairs of it to add, at most.")
+    ] = None,
+    matryoshka: Annotated[
+        list[int] | None,
+        _option(_TRAINED, "Static-tuned: a prefix to train, in dimensions; repeatable."),
+    ] = None,
+    layers: Annotated[
+        int | None, _option(_TRAINED, "Transformer: layers of the teacher's that are kept.")
+    ] = None,
+    hidden_size: Annotated[
+        int | None, _option(_TRAINED, "Transformer: width of the hidden layers.")
+    ] = None,
+    vocabulary_clusters: Annotated[
+        int | None, typer.Option(help="Quantize: rows that the table is clustered into.")
+    ] = None,
+    minimum_fidelity: Annotated[
+        str | None,
+        _option(
+            _DEMANDS,
+            "Fail below it: a mean cosine, or mean_cosine=0.8,similarity_spearman=0.8,"
+            "recall_at_10=0.4.",
+            metavar="DEMAND",
+        ),
+    ] = None,
+    budget_seconds: Annotated[float | None, _option(_DEMANDS, "Wall-clock seconds.")] = None,
+    budget_memory_bytes: Annotated[int | None, _option(_DEMANDS, "Peak memory.")] = None,
+    budget_result_bytes: Annotated[int | None, _option(_DEMANDS, "Size of the student.")] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
@@ -66,78 +163,72 @@ def distill(
     wait: Annotated[bool, typer.Option(help="Wait until it is done, with progress.")] = True,
 ) -> None:
     """Distill a teacher into a small, fast student."""
+    from stillroom.cli import distill_inputs as inputs
     from stillroom.cli.launch import finish
+    from stillroom.cli.report_view import show
+    from stillroom.errors import FidelityTooLow
 
+    bar = not session.json_output and session.err.is_terminal
+    budget = {
+        "seconds": budget_seconds,
+        "memory_bytes": budget_memory_bytes,
+        "result_bytes": budget_result_bytes,
+    }
     with session.client() as client:
         operation = client.distill(
             teacher,
             name,
+            recipe=recipe,
+            corpus=inputs.corpus(
+                client,
+                corpus,
+                bar,
+                server_path=corpus_path,
+                dataset=dataset,
+                split=dataset_split,
+                column=dataset_column,
+            ),
+            evaluations=inputs.evaluations(evaluate, evaluate_test),
+            minimum_fidelity=inputs.minimum(minimum_fidelity),
+            budget={key: value for key, value in budget.items() if value is not None} or None,
             dimensions=dimensions,
             variance=variance,
             all_dimensions=all_dimensions or None,
             sif_coefficient=sif_coefficient,
             pooling=pooling,
             element_type=element_type,
-            add_words=_lines(add_words),
-            remove_tokens=_lines(remove_tokens),
+            add_words=inputs.lines(add_words),
+            remove_tokens=inputs.lines(remove_tokens),
             remove_pattern=remove_pattern,
             prompt_name=prompt_name,
             max_tokens=max_tokens,
+            max_epochs=epochs,
+            time_budget=time_budget,
+            held_out=held_out,
+            grow_words=grow_words,
+            grow_pairs=grow_pairs,
+            matryoshka_dimensions=matryoshka or None,
+            layers=layers,
+            hidden_size=hidden_size,
+            vocabulary_clusters=vocabulary_clusters,
             seed=seed,
             description=description,
-            labels=_labels(label),
+            labels=inputs.labels(label),
             validate_only=validate_only,
+            progress=bar,
         )
-        response = finish(session, operation, wait)
+        try:
+            response = finish(session, operation, wait)
+        except FidelityTooLow as error:
+            if error.report is not None and not session.json_output:
+                show(session, error.report, [])
+            raise
     if response is not None and not session.json_output:
-        _report(session, response)
+        show(session, response.report, _made(response))
 
 
-def _lines(path: Path | None) -> list[str] | None:
-    if path is None:
-        return None
-    from stillroom.cli.textfile import lines
-
-    return [line for line in lines(path) if line.strip()]
-
-
-def _labels(pairs: list[str] | None) -> dict[str, str] | None:
-    from stillroom.errors import InvalidArgument
-
-    if not pairs:
-        return None
-    labels = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise InvalidArgument(f"the label {pair!r} is not KEY=VALUE", field="label")
-        labels[key] = value
-    return labels
-
-
-def _report(session: Session, response: pb.DistillResponse) -> None:
-    report = response.report
-    facts = [
+def _made(response: pb.DistillResponse) -> list[tuple[str, str]]:
+    return [
         ("student", response.model_version.name or "none was made: everything checks out"),
-        ("teacher", response.teacher_version),
+        *([("made from", response.teacher_version)] if response.teacher_version else []),
     ]
-    if report.student_bytes:
-        small, large = human.size(report.student_bytes), human.size(report.teacher_bytes)
-        ratio = report.teacher_bytes / report.student_bytes
-        facts += [
-            ("vocabulary", f"{report.vocabulary_size:,} tokens x {report.dimensions} dimensions"),
-            ("size", f"{small} (teacher: {large}, {ratio:.1f} times as much)"),
-            ("variance kept", f"{report.explained_variance:.1%}"),
-        ]
-    if report.HasField("onnx_parity"):
-        parity = report.onnx_parity
-        checked = f"{parity.texts:,} texts, {parity.runs} runs"
-        facts.append(("ONNX", f"verified: {checked}, largest error {parity.max_abs_error:.1e}"))
-    if report.HasField("mean_cosine"):
-        facts.append(("cosine", f"{report.mean_cosine:.4f} to the teacher, on held-out texts"))
-    if report.seconds:
-        total = human.duration(sum(report.seconds.values()))
-        phases = sorted(report.seconds.items(), key=lambda item: -item[1])
-        parts = ", ".join(f"{phase} {human.duration(value)}" for phase, value in phases)
-        facts.append(("time", f"{total} ({parts})"))
-    session.facts((key, value) for key, value in facts if value)

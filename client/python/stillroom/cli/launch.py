@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 def finish(session: Session, operation: Operation[Any], wait: bool) -> Any:
     """Waits with progress and answers the response, which is also emitted as JSON; or, without
-    ``wait``, says how to find the operation and answers None."""
-    if not wait:
+    ``wait``, says how to find the operation and answers None. One that was done from the start, as
+    what is only validated, is not asked for again: it may have no name."""
+    if not wait and not operation.done:
         if session.json_output:
             session.emit(plain.operation(operation))
         else:
             session.out.print(operation.name)
             session.say(f"watch it with: stillroom operations watch {operation.name}")
         return None
-    response = follow(session, operation)
+    response = operation.result() if operation.done else follow(session, operation)
     if session.json_output:
         session.emit(plain.operation(operation))
     return response

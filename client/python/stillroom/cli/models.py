@@ -9,12 +9,16 @@ import typer
 
 from stillroom.cli import human
 from stillroom.cli.options import command
+from stillroom.cli.report_view import show as show_report
 from stillroom.cli.session import Session
 
 if TYPE_CHECKING:
+    from stillroom.client import Client
     from stillroom.v1 import model_pb2
 
 app = typer.Typer(help="Models of the registry.", no_args_is_help=True)
+
+_FIGURE = "fidelity.svg"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Reference = Annotated[str, typer.Argument(metavar="NAME[@V]", help="name, name@3 or name@alias.")]
@@ -101,6 +105,10 @@ def _show_model(
             for version in versions
         ),
     )
+    reported = next((version for version in versions if version.HasField("fidelity")), None)
+    if reported is not None:
+        session.out.print()
+        show_report(session, reported.fidelity, [("report of", reported.name)])
 
 
 def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
@@ -116,9 +124,11 @@ def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
         ("made from", ", ".join(version.parents)),
         ("created", human.moment(version.create_time)),
     ]
+    reported = version.HasField("fidelity")
     facts += [
         (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in plain(version.metadata).items()
+        if not (reported and key == "report")  # it follows, for people
     ]
     session.facts((key, value) for key, value in facts if value)
     session.out.print()
@@ -126,6 +136,56 @@ def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
         ("FILE", "SIZE#", "DIGEST"),
         ((file.path, human.size(file.size_bytes), file.digest) for file in version.files),
     )
+    if reported:
+        session.out.print()
+        show_report(session, version.fidelity, [])
+
+
+@command(app, "report")
+def report(
+    session: Session,
+    name: Reference,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it as a page that needs nothing else."),
+    ] = None,
+) -> None:
+    """Show how close a student is to its teacher."""
+    from stillroom.cli.plain import plain
+    from stillroom.errors import FailedPrecondition
+
+    with session.client() as client:
+        version = client.get_version(name)
+        if not version.HasField("fidelity"):
+            raise FailedPrecondition(
+                f"{version.name} has no report: only what was distilled here has one",
+                reason="NO_REPORT",
+                field="name",
+            )
+        figure = _figure(client, version) if html is not None else None
+    if html is not None:
+        from stillroom.report_html import render
+
+        page = render(version.fidelity, name=version.name, figure_svg=figure)
+        _write(html, page)
+        session.say(f"the report of {version.name} is in {html}")
+    if session.json_output:
+        session.emit(plain(version.fidelity))
+    elif html is None:
+        show_report(session, version.fidelity, [("student", version.name)])
+
+
+def _figure(client: Client, version: model_pb2.ModelVersion) -> str | None:
+    if not any(file.path == _FIGURE for file in version.files):
+        return None
+    return client.read_file(version.name, _FIGURE).decode()
+
+
+def _write(path: Path, text: str) -> None:
+    from stillroom.local_folder import translated
+
+    with translated(path):
+        path.write_text(text, encoding="utf-8")
 
 
 @command(app, "import")

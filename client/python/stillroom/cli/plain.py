@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from stillroom.errors import StillroomError
+from stillroom.errors import FidelityTooLow, StillroomError
 from stillroom.snapshots import OperationSnapshot
 
 
@@ -70,7 +70,7 @@ def operation(snapshot: OperationSnapshot) -> dict[str, Any]:
 
 def error(problem: StillroomError) -> dict[str, Any]:
     """An error with everything it knows."""
-    return {
+    result = {
         "code": problem.code,
         "reason": problem.reason,
         "message": problem.message,
@@ -78,3 +78,6 @@ def error(problem: StillroomError) -> dict[str, Any]:
         "metadata": problem.metadata,
         "retry_after": problem.retry_after,
     }
+    if isinstance(problem, FidelityTooLow):
+        result["report"] = plain(problem.report)
+    return result
