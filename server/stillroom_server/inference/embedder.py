@@ -20,6 +20,7 @@ from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomErr
 from stillroom_server.inference.engines.base import Float32, Scale
 from stillroom_server.inference.engines.choose import ChosenEngine, choose_engine
 from stillroom_server.inference.numerics import normalize
+from stillroom_server.inference.one_text import OneText
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, EmbedPlan, plan
 from stillroom_server.inference.results import EmbedResult, Timings, warnings_of, with_empty_texts
 from stillroom_server.inference.student_files import StudentFiles
@@ -84,6 +85,7 @@ class StudentEmbedder:
             memory_bytes=engine.nbytes + tokenizer.engine.nbytes + len(tokenizer_json),
         )
         self._default_plan = self._plan(DEFAULT_OPTIONS)
+        self.embed_one = OneText(self._tokenizer, self._engine, max_tokens, clock)
 
     @classmethod
     def load(

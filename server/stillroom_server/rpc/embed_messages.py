@@ -38,7 +38,7 @@ _WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
     TextWarning.ALL_UNKNOWN: pb.TEXT_WARNING_KIND_ALL_UNKNOWN,
 }
 # The fields that are written by hand, by message.
-_EMBEDDINGS, _CORRELATION_ID = wire.tag(1), wire.tag(2)  # EmbedResponse, EmbedStreamResponse
+EMBEDDINGS, CORRELATION_ID = wire.tag(1), wire.tag(2)  # EmbedResponse, EmbedStreamResponse
 _MODEL_VERSION, _VECTORS = wire.tag(1), wire.tag(2)  # Embeddings
 _COUNT, _DIMENSIONS = 1, 2  # Vectors
 _DATA = {
@@ -127,20 +127,32 @@ def response(
         )
     encoded = encode(result.vectors, element_type)
     scales = b"" if encoded.scales is None else wire.field(_SCALES, encoded.scales.tobytes())
-    # From the inside out: what comes before the block, and how many bytes follow.
-    begin, follow = b"", len(encoded.data)
+    rows, dimensions = result.vectors.shape
+    size = len(encoded.data)
+    begin = beginning(model_version, rows, dimensions, element_type, size, len(scales))
+    end = scales + rest.SerializeToString()
+    begin = wire.opened(EMBEDDINGS, begin, size + len(end))
+    if request.correlation_id:
+        end += wire.field(CORRELATION_ID, request.correlation_id.encode())
+    return b"".join((begin, encoded.data, end))
+
+
+def beginning(
+    model_version: str,
+    rows: int,
+    dimensions: int,
+    element_type: ElementType,
+    size: int,
+    scales: int,
+) -> bytes:
+    """What comes in Embeddings before a block of ``size`` bytes that ``scales`` bytes follow."""
+    begin, follow = b"", size  # from the inside out
     if element_type in _IN_A_MESSAGE:
         begin = wire.opened(_VALUES, begin, follow)
-    follow += len(scales)
+    follow += scales
     begin = wire.opened(_DATA[element_type], begin, follow)
-    begin = wire.opened(_VECTORS, _shape(*result.vectors.shape) + begin, follow)
-    end = scales + rest.SerializeToString()
-    follow = len(encoded.data) + len(end)
-    begin = wire.field(_MODEL_VERSION, model_version.encode()) + begin
-    begin = wire.opened(_EMBEDDINGS, begin, follow)
-    if request.correlation_id:
-        end += wire.field(_CORRELATION_ID, request.correlation_id.encode())
-    return b"".join((begin, encoded.data, end))
+    begin = wire.opened(_VECTORS, _shape(rows, dimensions) + begin, follow)
+    return wire.field(_MODEL_VERSION, model_version.encode()) + begin
 
 
 def _shape(rows: int, dimensions: int) -> bytes:

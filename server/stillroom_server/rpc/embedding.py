@@ -22,6 +22,7 @@ from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.answers import AnswerLimit, Answers
 from stillroom_server.rpc.call import Call, in_thread, parse
 from stillroom_server.rpc.embed_messages import FRAMING_BYTES, Request
+from stillroom_server.rpc.one_text import OneTextAnswers
 from stillroom_server.rpc.pipeline import Pending, Started, in_order
 from stillroom_server.rpc.teaching import Teaching, teacher_version
 from stillroom_server.settings import Settings
@@ -49,6 +50,7 @@ class EmbeddingServicer:
         self._settings = settings
         self._admission = admission
         self._answers = Answers(metrics, clock)
+        self._one_text = OneTextAnswers(self._answers, settings)
         self._teaching = Teaching(teachers, self._answers)
         self._unary = AnswerLimit("max_response_bytes", settings.max_response_bytes)
         self._stream = AnswerLimit("max_stream_bytes", settings.max_stream_bytes)
@@ -128,6 +130,10 @@ class EmbeddingServicer:
         return answer
 
     async def _embed(self, request: Request, model: str, limit: AnswerLimit) -> bytes:
+        if model and self._one_text.is_plain(request) and (ready := self._pool.try_get(model)):
+            answer = self._one_text.answer(request, ready)
+            if answer is not None:
+                return answer
         started = self._answers.clock()
         embed_messages.check(request, self._settings)
         options = embed_messages.options(request)

@@ -8,6 +8,7 @@ a tokenizer object is shared state, and setting it for a request corrupts the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -56,6 +57,14 @@ class TokenBatch(NamedTuple):
     offsets: Offsets
     lengths: Offsets
     truncated: Bools
+
+
+@lru_cache(1024)
+def offsets_of_one(tokens: int) -> Offsets:
+    """The offsets of a single text, only to read: making them costs a fifth of tokenizing it."""
+    offsets = np.array((0, tokens), np.int64)
+    offsets.setflags(write=False)
+    return offsets
 
 
 def limit(ids: Ids, offsets: Offsets, max_tokens: int, *, left: bool = False) -> TokenBatch:

@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from stillroom_server.inference.native import load_extension
-from stillroom_server.inference.tokenizers.base import Ids, Offsets, Unsupported
+from stillroom_server.inference.tokenizers.base import (
+    Ids,
+    Offsets,
+    Unsupported,
+    offsets_of_one,
+)
 
 _BYTES_PER_JSON_BYTE = 10
 
@@ -42,7 +47,7 @@ class NanoTokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         if len(texts) == 1:
             ids = self._backend.encode(texts[0], False)  # half the cost of a batch of one
-            offsets = np.array((0, len(ids)), np.int64)
+            offsets = offsets_of_one(len(ids))
         else:
             # Not parallel: requests already run beside each other, and its pool's wake-ups cost
             # more than they save below some thousand texts.
