@@ -188,13 +188,13 @@ def test_a_registered_teacher_is_named_by_version(
             pb.DistillRequest(
                 teacher="small-teacher", name="x", transformer=pb.TransformerRecipe()
             ),
-            *("UNIMPLEMENTED", "transformer"),
+            *("INVALID_ARGUMENT", "corpus"),
         ),
         (
             pb.DistillRequest(
                 teacher="small-teacher", name="x", corpus=common_pb2.Corpus(path="/x")
             ),
-            *("UNIMPLEMENTED", "corpus"),
+            *("PERMISSION_DENIED", "corpus.path"),
         ),
     ],
 )

@@ -9,6 +9,7 @@ from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.options import StaticOptions
+from stillroom_server.distillation.quantizing.options import QuantizeOptions
 from stillroom_server.distillation.transformer.options import TransformerOptions
 from stillroom_server.distillation.tuning.options import TunedOptions
 from stillroom_server.operations.model import Json
@@ -70,12 +71,6 @@ def _quantize(given: pb.QuantizeRecipe) -> Json:
     path = "quantize"
     values = _given(given, "vocabulary_clusters", "seed")
     values |= _element_type(given.element_type, path)
-    if "element_type" not in values:
-        raise InvalidArgument(
-            "say in which type to store the student: float16 or int8", field=f"{path}.element_type"
-        )
-    from stillroom_server.distillation.quantizing.options import QuantizeOptions
-
     return QuantizeOptions.from_json(values, path=path).to_json()
 
 
