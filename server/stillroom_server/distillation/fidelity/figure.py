@@ -6,7 +6,7 @@ same bytes with the same matplotlib: no dates, fixed ids, the font that matplotl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.typing import RcKeyType
 
 SVG = "fidelity.svg"
 PNG = "fidelity.png"
 _INK, _ACCENT, _SECOND, _GRID = "#333333", "#1f6f8b", "#d1603d", "#dddddd"
-_STYLE = {
+_STYLE: dict[RcKeyType, Any] = {
     "axes.edgecolor": _INK,
     "axes.grid": True,
     "axes.axisbelow": True,
@@ -33,23 +34,32 @@ _STYLE = {
 }
 
 
-def draw(folder: Path, report: Mapping[str, Any]) -> None:
-    """Writes fidelity.svg and fidelity.png into ``folder``; panels without figures say so."""
+def draw(
+    folder: Path, report: Mapping[str, Any], between: Callable[[], None] = lambda: None
+) -> None:
+    """Writes fidelity.svg and fidelity.png into ``folder``; panels without figures say so.
+
+    ``between`` is called a few times (cancellation); the whole takes a second or two.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(9.0, 6.6), layout="constrained")
+        between()
+        figure = Figure(figsize=(9.0, 6.6))
         FigureCanvasAgg(figure)
         (cosines, grid), (prefixes, table) = figure.subplots(2, 2)
+        figure.subplots_adjust(0.07, 0.07, 0.98, 0.9, wspace=0.18, hspace=0.34)
         distribution = report.get("distribution") or {}
         _cosines(cosines, report, distribution.get("cosines"))
         _similarities(grid, report, distribution.get("similarities"))
         _prefixes(prefixes, report.get("prefixes") or [])
         _quantizations(table, report.get("quantizations") or [])
         figure.suptitle(_title(report), fontsize=11, color=_INK)
+        between()
         figure.savefig(folder / SVG, format="svg", metadata={"Date": None, "Creator": None})
+        between()
         figure.savefig(folder / PNG, format="png", dpi=110, metadata={"Software": None})
 
 
@@ -69,7 +79,8 @@ def _cosines(axes: Axes, report: Mapping[str, Any], counts: Mapping[str, Any] | 
         value = report.get(name)
         if value is not None:
             axes.axvline(value, color=_SECOND, linestyle=style, label=f"{label} {value:.3f}")
-    axes.legend(loc="upper left", frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", frameon=False)
     axes.set_ylabel("texts")
     where = {"teacher": "in the teacher's space", "aligned": "after a linear map"}
     axes.set_xlabel(f"cosine, {where.get(str(report.get('cosine_basis')), 'as they are')}")
@@ -117,9 +128,9 @@ def _prefixes(axes: Axes, prefixes: list[Mapping[str, Any]]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
-    axes.set_ylim(top=1.0)
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.0)
     axes.set_xlabel("dimensions")
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", frameon=False)
 
 
 def _quantizations(axes: Axes, quantizations: list[Mapping[str, Any]]) -> None:
@@ -133,13 +144,13 @@ def _quantizations(axes: Axes, quantizations: list[Mapping[str, Any]]) -> None:
             str(entry["element_type"]),
             f"{entry['bytes'] / 1e6:.1f} MB",
             _number(entry.get("mean_cosine"), ".5f"),
-            _number(entry.get("spearman_change"), "+.4f"),
+            _number(entry.get("spearman_change"), "+.4f").replace("-0.0000", "+0.0000"),
         ]
         for entry in quantizations
     ]
     table = axes.table(
         cells,
-        colLabels=["type", "size", "cosine", "change of Spearman"],
+        colLabels=["type", "weights", "cosine", "Spearman"],
         cellLoc="center",
         loc="upper center",
         edges="horizontal",

@@ -135,7 +135,7 @@ def _cosines(
     seed: int,
     meter: Meter,
 ) -> tuple[str | None, Float64 | None]:
-    """``cosine_basis`` and the cosines of unit rows (n, d) to the teacher's (n, h), float64 (n,)."""
+    """``cosine_basis``, and the cosines of unit rows (n, d) to the teacher's (n, h): (n,)."""
     if same_space and own.shape == teacher.shape:
         return "teacher", row_cosines(own, teacher)
     if fitted is not None:
