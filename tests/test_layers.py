@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SERVER = ROOT / "server" / "stillroom_server"
-HEAVY = ("torch", "transformers", "onnx", "huggingface_hub", "sentence_transformers", "model2vec")
+HEAVY = (
+    *("torch", "transformers", "onnx", "huggingface_hub", "sentence_transformers", "model2vec"),
+    "matplotlib",
+)
 
 
 def imported_modules(file: Path) -> set[str]:
@@ -46,6 +49,18 @@ def test_the_domain_knows_no_protobuf() -> None:
             for module in imported_modules(file):
                 assert not module.startswith(("grpc", "google.", "stillroom.")), (file, module)
                 assert not module.startswith("stillroom_server.rpc"), (file, module)
+
+
+def test_what_serves_does_not_know_what_distills() -> None:
+    """Distillation measures students by the code that serves them, never the other way round."""
+    for file in (SERVER / "inference").rglob("*.py"):
+        for module in imported_modules(file):
+            assert not module.startswith(("stillroom_server.distillation", "stillroom_server.op"))
+
+
+def test_requests_are_checked_without_what_trains() -> None:
+    package = "stillroom_server.distillation.fidelity"
+    assert not loaded_after(f"import {package}.gate, {package}.measure") & set(HEAVY)
 
 
 def test_the_client_knows_no_server() -> None:
