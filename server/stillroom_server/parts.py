@@ -15,6 +15,7 @@ from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import ModelVersion, system_clock
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
+from stillroom_server.inference.transformer.lanes import Lanes
 from stillroom_server.observability.metrics import (
     EmbedMetrics,
     GaugeCollector,
@@ -76,6 +77,7 @@ def build(
         tokenizer=settings.tokenizer_engine,
         cache=data_dir / "cache" / "verdicts",
         budget_bytes=settings.model_memory_bytes,
+        lanes=Lanes(max_seconds=settings.max_teacher_queue_seconds),
     )
     parts = Parts(
         settings=settings,
@@ -176,6 +178,13 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         "Memory of each loaded model, by what serves it",
         ("model_version", "engine", "tokenizer"),
         lambda: _loaded_bytes(parts),
+    )
+    GaugeCollector(
+        metrics,
+        "stillroom_failed_model_loads",
+        "1 for each student version that did not load when last tried",
+        ("model_version", "reason"),
+        lambda: {(each.name, each.error.reason): 1.0 for each in parts.pool.failures()},
     )
     GaugeCollector(
         metrics,

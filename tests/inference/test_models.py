@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from inference.students import write_student
+from inference.transformers import naive, write_transformer
 from stillroom_registry.errors import DataLoss, FailedPrecondition, Internal, NotFound
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
@@ -107,7 +109,9 @@ async def test_an_alias_that_moves_swaps_models(world: World) -> None:
     assert [model.name for model in pool.loaded()] == [first.name, second.name]
 
 
-async def test_the_old_version_serves_while_the_new_one_does_not_load(world: World) -> None:
+async def test_the_old_version_serves_while_the_new_one_does_not_load(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     pool = world.pool()
     first = await pool.get("m")
     world.meaning["m"] = "models/m/versions/2"
@@ -119,6 +123,10 @@ async def test_the_old_version_serves_while_the_new_one_does_not_load(world: Wor
     assert failure.name == "models/m/versions/2"
     assert failure.error.reason == "SAFETENSORS_CORRUPT"
     assert world.loads.count("models/m/versions/2") == 1
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    for word in ("models/m/versions/2", "SAFETENSORS_CORRUPT", "torn", "served them before"):
+        assert word in record.getMessage()
     # By its own name it is not replaced by another version.
     for _ in range(2):
         with pytest.raises(DataLoss):
@@ -191,9 +199,16 @@ async def test_deleted_versions_are_dropped(world: World) -> None:
     pool = world.pool()
     model = await pool.get("m")
     assert pool.prune() == []
+    world.meaning["n"] = "models/n/versions/1"
+    world.broken["models/n/versions/1"] = DataLoss("torn")
+    with pytest.raises(DataLoss):
+        await pool.get("n")
+    assert pool.prune() == []
+    assert pool.failures()
     world.meaning.clear()
     assert pool.prune() == [model.name]
     assert pool.loaded() == []
+    assert pool.failures() == []
     assert not pool.discard(model.name)
     assert model.embedder.embed(["the"]).vectors.any()  # those who hold it go on
 
@@ -239,6 +254,26 @@ async def test_students_of_the_registry(
         await pool.get(f"tiny@{third}")
     registry.delete_version("tiny", first)
     assert pool.prune() == [f"models/tiny/versions/{first}"]
+
+
+async def test_an_alias_moves_between_kinds_of_students(registry: Registry, tmp_path: Path) -> None:
+    publish(registry, tmp_path / "a")
+    folder = write_transformer(tmp_path / "b")
+    registry.publish("tiny", ModelKind.STUDENT, folder)
+    registry.set_alias("tiny", "live", 1)
+    pool = student_pool(registry, tokenizer="huggingface", engine="gather")
+    static = await pool.get("tiny@live")
+    registry.set_alias("tiny", "live", 2)
+    transformer = await pool.get("tiny@live")
+    expected = [naive(folder, "the card")]
+    assert static.info.engine == "gather"
+    assert transformer.info.engine == "onnxruntime"
+    assert transformer.nbytes == transformer.info.memory_bytes > 0
+    np.testing.assert_allclose(
+        transformer.embedder.embed(["the card"]).vectors, expected, atol=1e-6
+    )
+    registry.set_alias("tiny", "live", 1)
+    assert pool.try_get("tiny@live") is static
 
 
 async def test_only_students_embed(registry: Registry, tmp_path: Path) -> None:

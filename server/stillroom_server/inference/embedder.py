@@ -7,7 +7,6 @@ threads with any options give what each would give alone.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
 from stillroom_server.inference.engines.base import Float32, Scale
 from stillroom_server.inference.engines.choose import ChosenEngine, choose_engine
+from stillroom_server.inference.lazy import Lazy
 from stillroom_server.inference.numerics import normalize
 from stillroom_server.inference.one_text import OneText
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, EmbedPlan, plan
@@ -70,7 +70,7 @@ class StudentEmbedder:
         self._engine = engine.engine
         self._unnormalized = engine.unnormalized
         self._unk_id = unk_id
-        self._reference = _Lazy(lambda: HuggingFaceTokenizer(tokenizer_json))
+        self._reference = Lazy(lambda: HuggingFaceTokenizer(tokenizer_json))
         self._clock = clock
         self.prompts = dict(prompts)
         self.dimensions = engine.engine.dimensions
@@ -203,18 +203,3 @@ class StudentEmbedder:
         if not how.normalize and engine.scale is Scale.SUM:
             vectors /= np.maximum(known, 1).astype(np.float32)[:, None]
         return vectors, warnings_of(batch.lengths, known)
-
-
-class _Lazy:
-    """Builds a tokenizer at its first use, once."""
-
-    def __init__(self, build: Callable[[], HuggingFaceTokenizer]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._value: HuggingFaceTokenizer | None = None
-
-    def get(self) -> HuggingFaceTokenizer:
-        with self._lock:
-            if self._value is None:
-                self._value = self._build()
-            return self._value

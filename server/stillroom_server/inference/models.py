@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -20,11 +21,13 @@ from typing import Generic, Protocol, TypeVar
 
 from stillroom_registry.errors import Internal, NotFound, StillroomError
 from stillroom_registry.names import ModelRef
-from stillroom_server.inference.embedder import EmbedderInfo, StudentEmbedder
+from stillroom_server.inference.embedder import EmbedderInfo
+from stillroom_server.inference.embedders import Embedder
 
 DEFAULT_BUDGET_BYTES = 2 << 30
 RETRY_SECONDS = 30.0
 _MAX_REMEMBERED = 4096  # references and failures
+_log = logging.getLogger(__name__)
 
 
 class Version(Protocol):
@@ -43,7 +46,7 @@ class LoadedModel:
     without the version."""
 
     name: str
-    embedder: StudentEmbedder
+    embedder: Embedder
     loaded_at: datetime
     load_seconds: float
     last_used: float
@@ -83,7 +86,7 @@ class ModelPool(Generic[V]):
     def __init__(
         self,
         resolve: Callable[[str], V],
-        load: Callable[[V], StudentEmbedder],
+        load: Callable[[V], Embedder],
         *,
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         retry_seconds: float = RETRY_SECONDS,
@@ -158,14 +161,15 @@ class ModelPool(Generic[V]):
             return self._loaded.pop(name, None) is not None
 
     def prune(self) -> list[str]:
-        """Drop the versions that no longer exist, and return their names."""
+        """Drop the versions that no longer exist, failures too; return those that were loaded."""
         gone = []
-        for model in self.loaded():
+        names = [model.name for model in self.loaded()]
+        for name in (*names, *(failure.name for failure in self.failures())):
             try:
-                self._resolve(model.name)
+                self._resolve(name)
             except NotFound:
-                if self.discard(model.name):
-                    gone.append(model.name)
+                if self.discard(name):
+                    gone.append(name)
         return gone
 
     def close(self) -> None:
@@ -226,6 +230,14 @@ class ModelPool(Generic[V]):
                     self._failures.clear()
                 self._failures[name] = failure
                 self._flights.pop(name, None)
+            _log.error(
+                "%s does not load (%s): %s; references keep the version that served them before,"
+                " and it is tried again in %.0f s",
+                name,
+                failure.error.reason,
+                failure.error.message,
+                self._retry_seconds,
+            )
             raise failure.error from error
         end = self._clock()
         model = present or LoadedModel(name, embedder, self._now(), end - start, end)

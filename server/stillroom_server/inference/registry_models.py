@@ -8,8 +8,9 @@ from pathlib import Path
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
-from stillroom_server.inference.embedder import StudentEmbedder
+from stillroom_server.inference.embedders import Embedder, load_embedder
 from stillroom_server.inference.models import ModelPool
+from stillroom_server.inference.transformer.lanes import Lanes
 
 
 class NotAStudent(FailedPrecondition):
@@ -32,17 +33,20 @@ def student_pool(
     tokenizer: str = "auto",
     cache: Path | None = None,
     budget_bytes: int | None = None,
+    lanes: Lanes | None = None,
 ) -> ModelPool[ModelVersion]:
-    """Return a pool of the registry's students; arguments as in ``StudentEmbedder.load``."""
+    """Return a pool of the registry's students; arguments as in ``load_embedder``."""
     resolve = resolver(registry)
+    shared = lanes or Lanes()
 
-    def load(version: ModelVersion) -> StudentEmbedder:
-        return StudentEmbedder.load(
+    def load(version: ModelVersion) -> Embedder:
+        return load_embedder(
             registry.folder(version),
             engine,
             tokenizer,
             cache=cache,
             digests={file.path: file.digest for file in version.files},
+            lanes=shared,
         )
 
     if budget_bytes is None:

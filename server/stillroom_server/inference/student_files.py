@@ -63,17 +63,20 @@ class StudentFiles:
         config = reader.json("config.json", MAX_CONFIG_BYTES)
         vocabulary = read_vocabulary(reader, MAX_TOKENIZER_BYTES)
         tensors = read_tensors(reader, vocabulary.size)
+        sources = [("config.json", config)]
+        if reader.exists("stillroom.json"):
+            sources.append(("stillroom.json", reader.json("stillroom.json", MAX_STILLROOM_BYTES)))
         return cls(
             folder=folder,
             table=tensors.table,
             weights=tensors.weights,
             mapping=tensors.mapping,
             config=config,
-            tokenizer_json=_plain_tokenizer(vocabulary),
+            tokenizer_json=plain_tokenizer(vocabulary),
             normalize=_boolean(reader, config, "normalize"),
             max_tokens=_max_tokens(reader, config),
             unk_id=vocabulary.unk_id,
-            prompts=_prompts(reader, config),
+            prompts=merge_prompts(reader, *sources),
         )
 
     @property
@@ -95,7 +98,7 @@ class StudentFiles:
         return table
 
 
-def _plain_tokenizer(vocabulary: Vocabulary) -> str:
+def plain_tokenizer(vocabulary: Vocabulary) -> str:
     """The tokenizer without what would add or cut tokens: that is ours to decide, per request."""
     extras = ("post_processor", "truncation", "padding")
     if not any(vocabulary.spec.get(extra) for extra in extras):
@@ -119,11 +122,11 @@ def _max_tokens(reader: FolderReader, config: Mapping[str, Any]) -> int:
     return min(value, UNLIMITED_MAX_TOKENS)
 
 
-def _prompts(reader: FolderReader, config: Mapping[str, Any]) -> Mapping[str, str]:
+def merge_prompts(
+    reader: FolderReader, *sources: tuple[str, Mapping[str, Any]]
+) -> Mapping[str, str]:
+    """The prompts by name of (file, content) pairs; later ones win. Raises ``reader.blame``."""
     prompts: dict[str, str] = {}
-    sources = [("config.json", config)]
-    if reader.exists("stillroom.json"):
-        sources.append(("stillroom.json", reader.json("stillroom.json", MAX_STILLROOM_BYTES)))
     for file, content in sources:
         found = content.get("prompts") or {}
         if not isinstance(found, dict) or not all(isinstance(p, str) for p in found.values()):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -16,6 +17,7 @@ from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.inference.options import EmbedOptions
 from stillroom_server.inference.registry_models import NotAStudent
 from stillroom_server.inference.results import EmbedResult
+from stillroom_server.inference.transformer.embedder import TransformerEmbedder
 from stillroom_server.observability.metrics import EmbedMetrics
 from stillroom_server.rpc import embed_messages
 from stillroom_server.rpc.admission import Admission
@@ -75,6 +77,9 @@ class EmbeddingServicer:
                 correlation_id = request.correlation_id
                 model = request.model or model
                 try:
+                    ready = self._pool.try_get(model) if model else None
+                    if ready is not None and isinstance(ready.embedder, TransformerEmbedder):
+                        return self._later(request, model, ready)
                     answer = await self._embed(request, model, self._stream)
                 except NotAStudent as other:
                     return self._teach(request, teacher_version(other), call)
@@ -91,19 +96,30 @@ class EmbeddingServicer:
                     yield answer
 
     def _teach(self, request: pb.EmbedStreamRequest, version: ModelVersion, call: Call) -> Pending:
-        async def answered() -> bytes:
+        async def embedded() -> bytes:
             seconds = call.seconds_left()
-            try:
-                answer = await self._teaching.embed(
-                    request, version, self._stream, seconds, wait=True
-                )
-            except Exception as error:
-                return self._answers.item_error(error, request.correlation_id)
-            self._answers.item_done()
-            return answer
+            return await self._teaching.embed(request, version, self._stream, seconds, wait=True)
 
         size = self._teaching.most_bytes(request, version)
-        return Pending(asyncio.create_task(answered()), size)
+        return Pending(asyncio.create_task(self._item(request, embedded)), size)
+
+    def _later(self, request: pb.EmbedStreamRequest, model: str, ready: LoadedModel) -> Pending:
+        """An item that takes long enough to read further ones meanwhile."""
+        options = embed_messages.options(request)
+        dimensions = ready.embedder.dimensions
+        size = embed_messages.answer_bytes(len(request.texts), dimensions, options)
+        embedded = partial(self._embed, request, model, self._stream)
+        return Pending(asyncio.create_task(self._item(request, embedded)), size)
+
+    async def _item(
+        self, request: pb.EmbedStreamRequest, embedded: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        try:
+            answer = await embedded()
+        except Exception as error:
+            return self._answers.item_error(error, request.correlation_id)
+        self._answers.item_done()
+        return answer
 
     async def Tokenize(self, request: pb.TokenizeRequest, call: Call) -> pb.TokenizeResponse:
         with self._admission.request():
@@ -141,7 +157,7 @@ class EmbeddingServicer:
         loaded.embedder.validate(options)
         size = embed_messages.answer_bytes(len(request.texts), loaded.embedder.dimensions, options)
         limit.check(size)
-        result = await self._run(loaded, list(request.texts), options)
+        result = await self._run(loaded, list(request.texts), options, wait=limit is self._stream)
         return self._answers.embedded(request, loaded.name, loaded.model, result, options, started)
 
     async def _model(self, ref: str) -> LoadedModel:
@@ -154,8 +170,11 @@ class EmbeddingServicer:
         return self._pool.try_get(ref) or await self._pool.get(ref)
 
     async def _run(
-        self, loaded: LoadedModel, texts: list[str], options: EmbedOptions
+        self, loaded: LoadedModel, texts: list[str], options: EmbedOptions, *, wait: bool
     ) -> EmbedResult:
-        if loaded.embedder.cost(texts, options) <= INLINE_CHARACTERS:
-            return loaded.embedder.embed(texts, options)
-        return await asyncio.to_thread(loaded.embedder.embed, texts, options)
+        embedder = loaded.embedder
+        if isinstance(embedder, TransformerEmbedder):
+            return await asyncio.wrap_future(embedder.submit(texts, options, wait=wait))
+        if embedder.cost(texts, options) <= INLINE_CHARACTERS:
+            return embedder.embed(texts, options)
+        return await asyncio.to_thread(embedder.embed, texts, options)

@@ -14,7 +14,7 @@ from stillroom_server.inference.engines.base import Float32, Ids, Offsets, Scale
 MAX_PADDED_TOKENS = 16_384
 """Of one run: with 256 dimensions the graph's gathered rows then take 16 MB at most."""
 
-_OUTPUT = "sentence_embedding"
+OUTPUT = "sentence_embedding"
 
 
 class GraphError(Exception):
@@ -28,8 +28,10 @@ class OnnxRuntimeEngine:
 
     def __init__(self, file: Path, scale: Scale, dimensions: int) -> None:
         """Load ``file``, whose (batch, dimensions) vectors are of ``scale``. Raises GraphError."""
-        self._session = _session(file)
-        _check_signature(self._session, dimensions)
+        self._session = open_session(file)
+        stated = check_signature(self._session)
+        if stated not in (None, dimensions):
+            raise GraphError(f"it gives {stated} dimensions, the table {dimensions}")
         self.scale = scale
         self.dimensions = dimensions
         self.nbytes = sum(part.stat().st_size for part in file.parent.glob(file.name + "*"))
@@ -40,7 +42,7 @@ class OnnxRuntimeEngine:
         for rows in batches(lengths, MAX_PADDED_TOKENS):
             padded, mask = _pad(ids, offsets[rows], lengths[rows])
             inputs = {"input_ids": padded, "attention_mask": mask}
-            (found,) = self._session.run([_OUTPUT], inputs)
+            (found,) = self._session.run([OUTPUT], inputs)
             if found.shape != (len(rows), self.dimensions):  # else numpy might broadcast it
                 raise GraphError(f"it answered the shape {found.shape} for {len(rows)} texts")
             out[rows] = found
@@ -71,7 +73,11 @@ def _pad(
     return padded.astype(np.int64), mask.astype(np.int64)
 
 
-def _session(file: Path) -> Any:
+def open_session(file: Path) -> Any:
+    """An onnxruntime session that computes on the threads of its callers alone.
+
+    Data outside the file's folder are refused by onnxruntime itself. Raises GraphError.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -88,13 +94,13 @@ def _session(file: Path) -> Any:
         raise GraphError(f"onnxruntime cannot load it: {failure}") from failure
 
 
-def _check_signature(session: Any, dimensions: int) -> None:
+def check_signature(session: Any) -> int | None:
+    """The dimensions that the graph states, None where it leaves them open. Raises GraphError."""
     inputs = {node.name: node.type for node in session.get_inputs()}
     if inputs != {"input_ids": "tensor(int64)", "attention_mask": "tensor(int64)"}:
         raise GraphError(f"its inputs are {inputs}, not int64 input_ids and attention_mask")
     outputs = {node.name: node for node in session.get_outputs()}
-    node = outputs.get(_OUTPUT)
+    node = outputs.get(OUTPUT)
     if node is None or node.type != "tensor(float)" or len(node.shape) != 2:
-        raise GraphError(f"it has no output {_OUTPUT} of type float32 (batch, d)")
-    if isinstance(node.shape[1], int) and node.shape[1] != dimensions:
-        raise GraphError(f"it gives {node.shape[1]} dimensions, the table {dimensions}")
+        raise GraphError(f"it has no output {OUTPUT} of type float32 (batch, d)")
+    return node.shape[1] if isinstance(node.shape[1], int) else None

@@ -50,10 +50,12 @@ class HuggingFaceTokenizer:
         ids = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return ids, offsets
 
-    def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> list[TokenizedText]:
+    def tokenize(
+        self, texts: Sequence[str], max_tokens: int | None = None, *, special_tokens: bool = False
+    ) -> list[TokenizedText]:
         """Show how texts split; at most ``max_tokens`` tokens of each (None: all)."""
         results = []
-        for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False):
+        for encoding in self._backend.encode_batch(list(texts), add_special_tokens=special_tokens):
             spans = encoding.offsets[:max_tokens]
             results.append(
                 TokenizedText(

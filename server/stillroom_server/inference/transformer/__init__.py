@@ -1,0 +1,1 @@
+"""Students that are shallow transformers: their folder, their graph, and who computes when."""
