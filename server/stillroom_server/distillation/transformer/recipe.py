@@ -1,0 +1,340 @@
+"""The recipe: cut, fit, train, store, write, export, verify."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stillroom_registry.errors import InvalidArgument
+from stillroom_server.distillation.pooling import POOLING_MODES
+from stillroom_server.distillation.recipe import Context, Silent
+from stillroom_server.distillation.stopwatch import Stopwatch
+from stillroom_server.distillation.teacher import TeacherFiles
+from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer, load_tokenizer
+from stillroom_server.distillation.transformer.options import DEFAULT_EPOCHS, TransformerOptions
+from stillroom_server.distillation.transformer.shape import Shape, check_dimensions, shape_of
+from stillroom_server.distillation.tuning.protocols import Checkpoints, Corpus, Features, Json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stillroom_server.distillation.transformer.network import StudentNetwork
+    from stillroom_server.distillation.transformer.storing import Stored
+    from stillroom_server.distillation.transformer.workers import Workers
+
+PHASES = ("prepare", "train", "write", "verify")
+# Longer texts are cut in training: attention to the end of a long text is learned from its start.
+TRAINING_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a distillation is given, checked against each other."""
+
+    files: TeacherFiles
+    shape: Shape
+    tokenizer: TeacherTokenizer
+    max_tokens: int | None
+    dimensions: int
+    prompt: str
+    options: TransformerOptions
+
+
+def distill_transformer(
+    teacher_folder: Path,
+    output_folder: Path,
+    corpus: Corpus,
+    features: Features,
+    checkpoints: Checkpoints,
+    options: TransformerOptions | None = None,
+    context: Context | None = None,
+    *,
+    name: str = "",
+    teacher_name: str = "",
+    description: str = "",
+    lineage: Mapping[str, Any] | None = None,
+    prompt_name: str | None = None,
+    threads: Callable[[], int] = lambda: os.cpu_count() or 1,
+    verify: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> Json:
+    """Distills the teacher in ``teacher_folder`` to a shallow transformer in ``output_folder``.
+
+    ``features`` are the teacher's vectors of ``corpus``, made with the prompt ``prompt_name``.
+    ``threads`` says before each step on how many cores (at most two are used) to compute; the
+    result does not depend on it, nor on being killed and started again with the same
+    ``checkpoints``. With a time budget, whose steps the clock counts, only the latter holds.
+
+    Returns the facts: ``layers`` kept, ``parameters``, ``epochs``, ``steps``, ``history``,
+    ``element_type`` with the ``cosines`` it was chosen by, ``tokens_per_second``,
+    ``onnx_parity``, ``seconds`` by phase... Raises InvalidArgument (fields under ``transformer``,
+    ``corpus``), FailedPrecondition (TRAINING_DIVERGED, PARITY_FAILED, UNSUPPORTED_ARCHITECTURE),
+    DataLoss; what ``context`` and ``checkpoints`` raise passes through.
+    """
+    from stillroom_server.distillation.transformer.workers import Workers, one_thread
+
+    context = context or Silent()
+    watch = Stopwatch(clock)
+    given = _check(teacher_folder, corpus, features, options or TransformerOptions(), prompt_name)
+    workers = Workers(threads, context.check_cancelled)
+    try:
+        with one_thread():
+            with watch.phase("prepare"):
+                network, axes = _start(given, corpus, features, workers, context)
+            with watch.phase("train"):
+                facts = _train(
+                    given, network, axes, corpus, features, checkpoints, workers, context, clock
+                )
+            with watch.phase("write"):
+                context.progress("write", 0, 1, unit="student")
+                texts = _held_out_texts(given, corpus)
+                stored = _store(given, network, texts, workers)
+                facts |= _stored_facts(stored)
+                _write(output_folder, given, stored)
+                facts["student_bytes"] = sum(
+                    path.stat().st_size for path in output_folder.rglob("*.safetensors")
+                )
+                context.progress("write", 1, 1, unit="student")
+            if verify:
+                with watch.phase("verify"):
+                    facts |= _export(output_folder, given, stored, texts, context)
+    finally:
+        workers.close()
+    facts["seconds"] = watch.seconds
+    _describe(
+        output_folder,
+        given,
+        facts,
+        card={"title": name, "description": description, "base_model": teacher_name},
+        lineage={"teacher": teacher_name, "recipe": "transformer", **(lineage or {})},
+    )
+    return facts
+
+
+def _check(
+    teacher_folder: Path,
+    corpus: Corpus,
+    features: Features,
+    options: TransformerOptions,
+    prompt_name: str | None,
+) -> _Given:
+    files = TeacherFiles.read(teacher_folder)
+    shape = shape_of(files.transformer.config, options)
+    tokenizer = load_tokenizer(files.transformer.folder, files.transformer.config)
+    most = tokenizer.max_tokens
+    asked = options.max_tokens
+    if asked is not None and most is not None and asked > most:
+        raise InvalidArgument(
+            f"max_tokens: {asked} is more than the teacher reads, {most}",
+            field="transformer.max_tokens",
+        )
+    if not sum(shard.count for shard in corpus.training):
+        raise InvalidArgument(
+            "the corpus has no text to learn from; give it more texts",
+            reason="CORPUS_TOO_SMALL",
+            field="corpus",
+        )
+    return _Given(
+        files=files,
+        shape=shape,
+        tokenizer=tokenizer,
+        max_tokens=most if asked is None else asked,
+        dimensions=check_dimensions(options, features.dim),
+        prompt=files.prompt(prompt_name),
+        options=options,
+    )
+
+
+def _start(
+    given: _Given, corpus: Corpus, features: Features, workers: Workers, context: Context
+) -> tuple[StudentNetwork, Tensor | None]:
+    """The network that training begins with, and the axes that its targets are reduced to."""
+    import torch
+
+    from stillroom_server.distillation.transformer import start
+    from stillroom_server.distillation.transformer.backbone import build_backbone
+    from stillroom_server.distillation.transformer.batches import padded, tokenize
+    from stillroom_server.distillation.transformer.network import StudentNetwork
+
+    context.progress("prepare", 0, 0, unit="batches")
+    context.check_cancelled()
+    modules = given.files.modules
+    network = StudentNetwork(
+        build_backbone(given.files.transformer, given.shape),
+        [mode for mode in POOLING_MODES if mode in modules.pooling],
+        given.dimensions,
+        normalized=bool(modules.after) and modules.after[-1].kind == "Normalize",
+    ).eval()
+    axes = None
+    if given.dimensions < features.dim:
+        axes = start.principal_axes(corpus, features, given.dimensions, context.check_cancelled)
+    tokenizer = _cut(given)
+    rows: list[list[int]] = []
+    targets: list[Tensor] = []
+    for index, shard in enumerate(corpus.training):
+        if len(rows) < start.FIT_TEXTS:
+            rows += tokenize(shard, tokenizer, given.prompt)
+            targets.append(start.reduced(features.training(index), axes))
+
+    def pooled(piece: list[int]) -> Tensor:
+        with torch.no_grad():
+            return network.pooled(*map(torch.from_numpy, padded([rows[at] for at in piece])))
+
+    order = sorted(range(min(len(rows), start.FIT_TEXTS)), key=lambda at: (len(rows[at]), at))
+    pieces = [order[at : at + 32] for at in range(0, len(order), 32)]
+    found = []
+    for at in range(0, len(pieces), 2):
+        found += workers.run([partial(pooled, piece) for piece in pieces[at : at + 2]])
+        context.progress("prepare", at, len(pieces), unit="batches")
+    weight = start.fit_linear(torch.cat(found), torch.cat(targets)[order])
+    with torch.no_grad():
+        network.dense.weight.copy_(weight)
+    context.progress("prepare", len(pieces), len(pieces), unit="batches")
+    return network, axes
+
+
+def _train(
+    given: _Given,
+    network: StudentNetwork,
+    axes: Tensor | None,
+    corpus: Corpus,
+    features: Features,
+    checkpoints: Checkpoints,
+    workers: Workers,
+    context: Context,
+    clock: Callable[[], float],
+) -> Json:
+    from stillroom_server.distillation.transformer.training import Limits, Training
+
+    options = given.options
+    limits = Limits(options.max_epochs or DEFAULT_EPOCHS, options.time_budget_seconds, options.seed)
+    training = Training(
+        network,
+        corpus,
+        features,
+        _cut(given),
+        given.prompt,
+        axes,
+        limits,
+        checkpoints,
+        context,
+        workers,
+        {"corpus": corpus.digest, "options": options.to_json(), "prompt": given.prompt},
+        clock,
+    )
+    state = training.run()
+    return {
+        "architecture": "transformer",
+        "layers": list(given.shape.layers),
+        "teacher_layers": given.shape.teacher_layers,
+        "hidden_size": given.shape.width,
+        "dimensions": given.dimensions,
+        "teacher_dimensions": features.dim,
+        "teacher_bytes": given.files.transformer.size,
+        "pooling": list(network.pooling),
+        "parameters": sum(value.numel() for value in network.parameters()),
+        "trained_parameters": training.trained_parameters,
+        "epochs": state.epoch,
+        "steps": state.step,
+        "stopped": state.stopped,
+        "best_step": state.best_step,
+        "held_out_cosine": round(state.best, 6),
+        "history": state.history,
+        "tokens": state.tokens,
+        "tokens_per_second": round(state.tokens / state.seconds, 1) if state.seconds else None,
+    }
+
+
+def _held_out_texts(given: _Given, corpus: Corpus) -> list[str]:
+    from stillroom_server.distillation.transformer.storing import TEXTS
+
+    shards = corpus.held_out if any(s.count for s in corpus.held_out) else corpus.training
+    texts = (text for shard in shards for text in shard.texts())
+    return [given.prompt + text for text in islice(texts, TEXTS)]
+
+
+def _store(given: _Given, network: StudentNetwork, texts: list[str], workers: Workers) -> Stored:
+    from stillroom_server.distillation.transformer.storing import choose
+
+    return choose(network, _cut(given), texts, given.options.element_type, workers)
+
+
+def _stored_facts(stored: Stored) -> Json:
+    return {"element_type": stored.element_type, "cosines": stored.cosines}
+
+
+def _write(folder: Path, given: _Given, stored: Stored) -> None:
+    from stillroom_server.distillation.transformer.folder import write_network, write_tokenizer
+
+    write_network(folder, stored.network, stored.element_type)
+    write_tokenizer(
+        folder,
+        given.tokenizer.source,
+        given.files.transformer.folder,
+        given.max_tokens,
+        given.files.prompts,
+        given.files.default_prompt,
+    )
+
+
+def _export(
+    folder: Path, given: _Given, stored: Stored, texts: list[str], context: Context
+) -> Json:
+    from stillroom_server.distillation.export.onnx_graph import ONNX_FILE
+    from stillroom_server.distillation.transformer import onnx_export, parity
+    from stillroom_server.distillation.transformer.onnx_storing import store
+
+    def tell(run: int) -> None:
+        context.progress("verify", run, parity.RUNS, unit="runs")
+        context.check_cancelled()
+
+    tell(0)
+    model = store(onnx_export.build(stored.network), stored.element_type)
+    onnx_export.write(model, folder / ONNX_FILE)
+    report = parity.check(
+        folder,
+        stored.network,
+        TeacherTokenizer(given.tokenizer.source, given.max_tokens),
+        texts[: parity.TEXTS],
+        seed=given.options.seed,
+        on_run=tell,
+    )
+    return {
+        "onnx_parity": report.as_dict(),
+        "onnx_bytes": sum(path.stat().st_size for path in (folder / "onnx").iterdir()),
+    }
+
+
+def _describe(
+    folder: Path, given: _Given, facts: Json, *, card: Json, lineage: Mapping[str, Any]
+) -> None:
+    from stillroom_server.distillation.transformer.folder import write_description
+
+    write_description(
+        folder,
+        card=card,
+        facts={
+            "Architecture": str(given.files.transformer.model_type),
+            "Layers": f"{len(given.shape.layers)} of the teacher's {given.shape.teacher_layers}",
+            "Dimensions": given.dimensions,
+            "Parameters": f"{facts['parameters'] / 1e6:.1f} million",
+            "Stored as": facts["element_type"],
+            "Longest text": f"{given.max_tokens} tokens" if given.max_tokens else "unlimited",
+        },
+        lineage=lineage,
+        options=given.options.to_json(),
+        metrics=facts,
+        prompts=given.files.prompts,
+    )
+
+
+def _cut(given: _Given) -> TeacherTokenizer:
+    """The tokenizer as training uses it."""
+    limits = [TRAINING_TOKENS, given.max_tokens or TRAINING_TOKENS]
+    return TeacherTokenizer(given.tokenizer.source, min(limits))
