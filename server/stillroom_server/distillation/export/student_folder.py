@@ -34,13 +34,17 @@ def write_student(
     lineage: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    mapping: NDArray[np.int64] | None = None,
+    weights: NDArray[np.float32] | None = None,
 ) -> None:
     """Writes config.json, tokenizer.json, model.safetensors, modules.json, README.md and
     stillroom.json.
 
     ``table`` is (vocabulary, d) float32, a row for every id of the tokenizer; the row of the
     unknown token is stored as zeros, whatever it was: model2vec drops that token,
-    sentence-transformers averages its row, and zeros are the only value on which they agree. The
+    sentence-transformers averages its row, and zeros are the only value on which they agree. With
+    ``mapping`` and ``weights``, both (vocabulary,), tokens share the rows of a smaller table: token
+    i has ``weights[i] * table[mapping[i]]``, and the unknown token a weight of zero. The
     same arguments give the same bytes. ``max_tokens`` None means never cut. ``card`` is as
     ``card.write_card`` takes it.
 
@@ -54,14 +58,26 @@ def write_student(
     if max_tokens is not None and max_tokens < 1:
         raise InvalidArgument(f"max_tokens is {max_tokens}, not positive", field="max_tokens")
     tokenizer = _stripped(tokenizer_json)
-    _check_ids(tokenizer, table)
+    _check_table(table, mapping, weights)
+    vocabulary = len(table) if mapping is None else len(mapping)
+    _check_ids(tokenizer, vocabulary)
     unk_id = unknown_id(tokenizer)
     if unk_id is not None:
-        table = table.copy()
-        table[unk_id] = 0.0
+        if weights is None:
+            table = table.copy()
+            table[unk_id] = 0.0
+        else:
+            weights = weights.copy()
+            weights[unk_id] = 0.0
     stored, scales = quantize(table, element_type)
     tensors: dict[str, NDArray[Any]] = {"embeddings": stored}
-    if scales is not None:
+    if mapping is not None and weights is not None:
+        tensors["mapping"] = np.ascontiguousarray(mapping, dtype=np.int64)
+        tensors["weights"] = np.asarray(
+            weights if scales is None else weights * scales[mapping], dtype=np.float32
+        )
+        config_extra = {**config_extra, "vocabulary_quantization": len(table)}
+    elif scales is not None:
         tensors["weights"] = scales
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +90,8 @@ def write_student(
     write_json(folder / "modules.json", modules(normalize))
     facts = {
         "Dimensions": table.shape[1],
-        "Vocabulary": len(table),
+        "Vocabulary": vocabulary,
+        **({} if mapping is None else {"Rows that they share": len(table)}),
         "Stored as": element_type,
         "Normalized": "yes" if normalize else "no",
         "Longest text": "unlimited" if max_tokens is None else f"{max_tokens} tokens",
@@ -124,17 +141,34 @@ def _stripped(tokenizer_json: str) -> Tokenizer:
     return load_tokenizer(json.dumps(parts, ensure_ascii=False))
 
 
-def _check_ids(tokenizer: Tokenizer, table: NDArray[np.float32]) -> None:
-    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    ids = set(vocabulary.values())
+def _check_table(
+    table: NDArray[np.float32],
+    mapping: NDArray[np.int64] | None,
+    weights: NDArray[np.float32] | None,
+) -> None:
     if table.ndim != 2 or 0 in table.shape:
         raise InvalidArgument(
             f"the table has shape {table.shape}, not (vocabulary, dimensions)",
             reason="TABLE_INVALID",
         )
-    if len(vocabulary) != len(table) or ids != set(range(len(table))):
+    if mapping is None and weights is None:
+        return
+    if mapping is None or weights is None or not mapping.shape == weights.shape == (len(mapping),):
         raise InvalidArgument(
-            f"the table has {len(table)} rows, the tokenizer {len(vocabulary)} tokens up to id "
+            "a mapping and weights come together, one of each a token", reason="TABLE_INVALID"
+        )
+    if len(mapping) and not 0 <= mapping.min() <= mapping.max() < len(table):
+        raise InvalidArgument(
+            f"the mapping points outside of {len(table)} rows", reason="TABLE_INVALID"
+        )
+
+
+def _check_ids(tokenizer: Tokenizer, size: int) -> None:
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    ids = set(vocabulary.values())
+    if len(vocabulary) != size or ids != set(range(size)):
+        raise InvalidArgument(
+            f"the table has {size} rows, the tokenizer {len(vocabulary)} tokens up to id "
             f"{max(ids, default=-1)}: every id from 0 needs exactly one row",
             reason="TABLE_INVALID",
         )
