@@ -14,7 +14,7 @@ from stillroom.v1 import server_service_pb2 as pb
 from stillroom_registry.values import ModelVersion
 from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.rpc import translate
-from stillroom_server.rpc.call import Call
+from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.settings import Settings
 from stillroom_server.teachers.teachers import Teachers
 from stillroom_server.teachers.values import LoadedTeacher
@@ -45,25 +45,32 @@ class ServerServicer:
     ) -> None:
         self._pool = pool
         self._teachers = teachers
-        libraries = _versions((*_LIBRARIES, *_TRAINING_LIBRARIES))
-        self._constant = pb.GetServerInfoResponse(
-            version=version(),
-            limits=limits(settings),
-            devices=[cpu()],
-            start_time=translate.timestamp(start_time),
-            libraries=libraries,
-            capabilities=capabilities(libraries),
-        )
+        self._settings = settings
+        self._start_time = start_time
+        self._constant: pb.GetServerInfoResponse | None = None
 
     async def GetServerInfo(
         self, request: pb.GetServerInfoRequest, call: Call
     ) -> pb.GetServerInfoResponse:
+        if self._constant is None:  # not at the start: it reads the metadata of every package
+            self._constant = await in_thread(self._unchanging)
         answer = pb.GetServerInfoResponse()
         answer.CopyFrom(self._constant)
         answer.loaded_models.extend(_loaded(model) for model in self._pool.loaded())
         await self._teachers.refresh()
         answer.loaded_models.extend(_loaded_teacher(each) for each in self._teachers.loaded())
         return answer
+
+    def _unchanging(self) -> pb.GetServerInfoResponse:
+        libraries = _versions((*_LIBRARIES, *_TRAINING_LIBRARIES))
+        return pb.GetServerInfoResponse(
+            version=version(),
+            limits=limits(self._settings),
+            devices=[cpu()],
+            start_time=translate.timestamp(self._start_time),
+            libraries=libraries,
+            capabilities=capabilities(libraries),
+        )
 
 
 def _loaded(model: LoadedModel) -> pb.LoadedModel:

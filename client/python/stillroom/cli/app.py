@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from stillroom.cli import bench, distill, embed, models, operations, serve
+from stillroom.cli import bench, distill, embed, models, operations, serve_command
 from stillroom.cli.options import command, with_common
 from stillroom.cli.session import Session
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(operations.app, name="operations")
-serve.register(app)
+serve_command.register(app)
 distill.register(app)
 embed.register(app)
 bench.register(app)
