@@ -28,6 +28,7 @@ from stillroom_server.inference.vocabulary import Vocabulary, read_vocabulary
 MAX_CONFIG_BYTES = 1 << 20
 MAX_TOKENIZER_BYTES = 64 << 20
 MAX_STILLROOM_BYTES = 16 << 20
+COUNT_UNKNOWN = "count_unknown"  # true in config.json: unknown words are averaged like all others
 DEFAULT_MAX_TOKENS = 512  # model2vec's default when config.json names none
 UNLIMITED_MAX_TOKENS = 1_000_000  # what a max_length of null stands for
 
@@ -37,7 +38,8 @@ class StudentFiles:
     """The checked content of a student's folder.
 
     table (rows, d) float32, float16 or int8; weights float32 (vocab,) or None; mapping int64
-    (vocab,) or None; unk_id None when the tokenizer has no unknown token; max_tokens the most
+    (vocab,) or None; unk_id the token that counts for nothing, None when the tokenizer has no
+    unknown token or the student has a row for it that counts; max_tokens the most
     tokens of a text that count; prompts by name.
     """
 
@@ -75,7 +77,7 @@ class StudentFiles:
             tokenizer_json=plain_tokenizer(vocabulary),
             normalize=_boolean(reader, config, "normalize"),
             max_tokens=_max_tokens(reader, config),
-            unk_id=vocabulary.unk_id,
+            unk_id=None if _boolean(reader, config, COUNT_UNKNOWN) else vocabulary.unk_id,
             prompts=merge_prompts(reader, *sources),
         )
 

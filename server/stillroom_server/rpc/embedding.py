@@ -80,7 +80,7 @@ class EmbeddingServicer:
                     ready = self._pool.try_get(model) if model else None
                     if ready is not None and isinstance(ready.embedder, TransformerEmbedder):
                         return self._later(request, model, ready)
-                    answer = await self._embed(request, model, self._stream)
+                    answer = await self._embed(request, model, self._stream, ready)
                 except NotAStudent as other:
                     return self._teach(request, teacher_version(other), call)
             except Exception as error:
@@ -108,7 +108,7 @@ class EmbeddingServicer:
         options = embed_messages.options(request)
         dimensions = ready.embedder.dimensions
         size = embed_messages.answer_bytes(len(request.texts), dimensions, options)
-        embedded = partial(self._embed, request, model, self._stream)
+        embedded = partial(self._embed, request, model, self._stream, ready)
         return Pending(asyncio.create_task(self._item(request, embedded)), size)
 
     async def _item(
@@ -145,15 +145,19 @@ class EmbeddingServicer:
             self._unary.check(size)
         return answer
 
-    async def _embed(self, request: Request, model: str, limit: AnswerLimit) -> bytes:
-        if model and self._one_text.is_plain(request) and (ready := self._pool.try_get(model)):
-            answer = self._one_text.answer(request, ready)
+    async def _embed(
+        self, request: Request, model: str, limit: AnswerLimit, ready: LoadedModel | None = None
+    ) -> bytes:
+        """``ready``: what ``model`` means, where that was asked already."""
+        if model and self._one_text.is_plain(request):
+            ready = ready or self._pool.try_get(model)
+            answer = None if ready is None else self._one_text.answer(request, ready)
             if answer is not None:
                 return answer
         started = self._answers.clock()
         embed_messages.check(request, self._settings)
         options = embed_messages.options(request)
-        loaded = await self._model(model)
+        loaded = ready or await self._model(model)
         loaded.embedder.validate(options)
         size = embed_messages.answer_bytes(len(request.texts), loaded.embedder.dimensions, options)
         limit.check(size)
