@@ -38,7 +38,7 @@ _PLAIN = (
 def report(values: Json) -> pb.FidelityReport:
     """What was measured. Keys that are missing, None or unknown stay unset: reports are kept for as
     long as their students, and older servers measured less."""
-    flat = {**(values.get("measured_speed") or {}), **values}
+    flat = _flat(values)
     words: dict[str, Any] = {
         "element_type": _BY_TYPE.get(flat.get("element_type")),
         "text_source": _TEXTS.get(flat.get("text_source")),
@@ -66,6 +66,16 @@ def report(values: Json) -> pb.FidelityReport:
     return result
 
 
+def _flat(values: Json) -> dict[str, Any]:
+    """``values`` with what recipes and measurements keep elsewhere where the protocol has it."""
+    flat = {**(values.get("measured_speed") or {}), **values}
+    flat.setdefault("teacher_bytes", flat.get("source_bytes"))
+    if isinstance(flat.get("layers"), list):  # a transformer's recipe tells which were kept
+        flat["transformer"] = flat | {"layers": len(flat["layers"])}
+        flat.setdefault("training", flat)
+    return flat
+
+
 def _loss(item: Json) -> pb.QuantizationLoss:
     values = _known(item, pb.QuantizationLoss) | {"element_type": _BY_TYPE[item["element_type"]]}
     return pb.QuantizationLoss(**values)
@@ -78,7 +88,7 @@ def _score(item: Json) -> pb.TaskScore:
 def _training(facts: Json) -> pb.TrainingFacts:
     values = _known(facts, pb.TrainingFacts)
     values["history"] = [
-        pb.LossPoint(**_known(item, pb.LossPoint)) for item in facts.get("history") or ()
+        pb.TrainingPoint(**_known(item, pb.TrainingPoint)) for item in facts.get("history") or ()
     ]
     return pb.TrainingFacts(**values)
 

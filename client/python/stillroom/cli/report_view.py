@@ -40,21 +40,28 @@ def _facts(report: pb.FidelityReport) -> Iterator[tuple[str, str]]:
 def _made(report: pb.FidelityReport) -> Iterator[tuple[str, str]]:
     if report.recipe:
         yield "recipe", report.recipe
-    if report.dimensions:
+    if report.vocabulary_size:
         yield "vocabulary", f"{report.vocabulary_size:,} tokens x {report.dimensions} dimensions"
+    elif report.dimensions:
+        yield "dimensions", f"{report.dimensions:,}"
     if report.HasField("transformer"):
         parts = report.transformer
-        yield (
-            "transformer",
-            f"{parts.layers} layers x {parts.hidden_size}, {parts.parameters:,} parameters",
-        )
+        of = f" of {parts.teacher_layers}" if parts.teacher_layers else ""
+        size = f"{parts.hidden_size} wide, {parts.parameters:,} parameters"
+        yield "transformer", f"{parts.layers}{of} layers, {size}"
     if report.student_bytes:
-        small, large = human.size(report.student_bytes), human.size(report.teacher_bytes)
-        ratio = report.teacher_bytes / report.student_bytes
         stored = f" in {_type(report.element_type)}" if report.element_type else ""
-        yield "size", f"{small}{stored} (teacher: {large}, {ratio:.1f} times as much)"
+        yield "size", f"{human.size(report.student_bytes)}{stored}{_compared_size(report)}"
     if report.explained_variance:
         yield "variance kept", f"{report.explained_variance:.1%}"
+
+
+def _compared_size(report: pb.FidelityReport) -> str:
+    if not report.teacher_bytes:
+        return ""
+    source = "source" if report.recipe == "quantize" else "teacher"
+    ratio = report.teacher_bytes / report.student_bytes
+    return f" ({source}: {human.size(report.teacher_bytes)}, {ratio:.1f} times as much)"
 
 
 def _compared(report: pb.FidelityReport) -> Iterator[tuple[str, str]]:
@@ -109,9 +116,14 @@ def _learned(report: pb.FidelityReport) -> Iterator[tuple[str, str]]:
 
 def _training(facts: pb.TrainingFacts) -> str:
     parts = [f"{facts.epochs:.3g} epochs, {facts.steps:,} steps"]
-    if facts.history:
-        first, best = facts.history[0].loss, min(point.loss for point in facts.history)
-        parts.append(f"held-out loss {first:.4g} to {best:.4g}")
+    cosines = [point.cosine for point in facts.history if point.HasField("cosine")]
+    losses = [point.held_out_loss for point in facts.history if point.HasField("held_out_loss")]
+    if cosines:
+        parts.append(f"held-out cosine {cosines[0]:.4f} to {max(cosines):.4f}")
+    elif losses:
+        parts.append(f"held-out loss {losses[0]:.4g} to {min(losses):.4g}")
+    if facts.stopped:
+        parts.append(f"ended: {facts.stopped}")
     grown = [
         f"{count:,} {what}"
         for count, what in ((facts.words_added, "words"), (facts.pairs_added, "word pairs"))
@@ -129,7 +141,7 @@ def _prefixes(report: pb.FidelityReport) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             f"{item.dimensions:,}",
-            f"{item.similarity_spearman:.4f}",
+            f"{item.similarity_spearman:.4f}" if item.HasField("similarity_spearman") else "",
             f"{item.recall_at_10:.1%}" if item.HasField("recall_at_10") else "",
             f"{item.mean_cosine:.4f}" if item.HasField("mean_cosine") else "",
         )
@@ -143,7 +155,7 @@ def _quantizations(report: pb.FidelityReport) -> Table:
         (
             _type(item.element_type),
             human.size(item.bytes),
-            f"{item.mean_cosine:.5f}",
+            f"{item.mean_cosine:.5f}" if item.HasField("mean_cosine") else "",
             f"{item.similarity_spearman:.4f}" if item.HasField("similarity_spearman") else "",
             f"{item.spearman_change:+.5f}" if item.HasField("spearman_change") else "",
         )
@@ -157,9 +169,11 @@ def _scores(report: pb.FidelityReport) -> Table:
         (
             item.name,
             item.metric,
-            f"{item.student:.4f}",
+            f"{item.student:.4f}" if item.HasField("student") else "",
             f"{item.teacher:.4f}" if item.HasField("teacher") else "",
-            f"{item.student / item.teacher:.1%}" if item.teacher > 0 else "",
+            f"{item.student / item.teacher:.1%}"
+            if item.HasField("student") and item.teacher > 0
+            else "",
             f"{item.count:,}",
         )
         for item in report.scores

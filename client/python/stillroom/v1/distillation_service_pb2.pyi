@@ -588,7 +588,10 @@ Global___TransformerRecipe: _TypeAlias = TransformerRecipe  # noqa: Y015
 
 @_typing.final
 class QuantizeRecipe(_message.Message):
-    """The same student in fewer bytes. The request's `teacher` names the student."""
+    """The same student in fewer bytes. The request's `teacher` names the student. FAILED_PRECONDITION
+    where it would not get smaller (NOTHING_TO_GAIN), or is of a kind that is not stored otherwise
+    (UNSUPPORTED_STUDENT).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -598,9 +601,7 @@ class QuantizeRecipe(_message.Message):
     element_type: _common_pb2.ElementType.ValueType
     """float16 or int8. Required."""
     vocabulary_clusters: _builtins.int
-    """Rows that the table is clustered into. 0: as many as it has. INVALID_ARGUMENT for a
-    transformer.
-    """
+    """How many rows the table keeps; tokens of like direction share one. 0: all of them."""
     seed: _builtins.int
     """Seed of the clustering."""
     def __init__(

@@ -159,7 +159,7 @@ class FidelityReport(_message.Message):
     student_bytes: _builtins.int
     """Bytes of its weights."""
     teacher_bytes: _builtins.int
-    """Bytes of its teacher's weights."""
+    """Bytes of its teacher's weights; of the student's that was quantized, with that recipe."""
     explained_variance: _builtins.float
     """Share of the variance that the kept dimensions explain. 1 without PCA. 0 where it does not
     apply.
@@ -358,7 +358,9 @@ class PrefixQuality(_message.Message):
     dimensions: _builtins.int
     """So many dimensions."""
     similarity_spearman: _builtins.float
-    """Spearman's correlation of pairwise similarities with the teacher's."""
+    """Spearman's correlation of pairwise similarities with the teacher's. Unset where it has none, as
+    all similarities are the same.
+    """
     recall_at_10: _builtins.float
     """Share of the teacher's ten nearest neighbors found."""
     mean_cosine: _builtins.float
@@ -367,22 +369,26 @@ class PrefixQuality(_message.Message):
         self,
         *,
         dimensions: _builtins.int = ...,
-        similarity_spearman: _builtins.float = ...,
+        similarity_spearman: _builtins.float | None = ...,
         recall_at_10: _builtins.float | None = ...,
         mean_cosine: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_recall_at_10", b"_recall_at_10", "mean_cosine", b"mean_cosine", "recall_at_10", b"recall_at_10"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_recall_at_10", b"_recall_at_10", "_similarity_spearman", b"_similarity_spearman", "mean_cosine", b"mean_cosine", "recall_at_10", b"recall_at_10", "similarity_spearman", b"similarity_spearman"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_recall_at_10", b"_recall_at_10", "dimensions", b"dimensions", "mean_cosine", b"mean_cosine", "recall_at_10", b"recall_at_10", "similarity_spearman", b"similarity_spearman"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_recall_at_10", b"_recall_at_10", "_similarity_spearman", b"_similarity_spearman", "dimensions", b"dimensions", "mean_cosine", b"mean_cosine", "recall_at_10", b"recall_at_10", "similarity_spearman", b"similarity_spearman"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mean_cosine: _TypeAlias = _typing.Literal["mean_cosine"]  # noqa: Y015
     _WhichOneofArgType__mean_cosine: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine"]  # noqa: Y015
     _WhichOneofReturnType__recall_at_10: _TypeAlias = _typing.Literal["recall_at_10"]  # noqa: Y015
     _WhichOneofArgType__recall_at_10: _TypeAlias = _typing.Literal["_recall_at_10", b"_recall_at_10"]  # noqa: Y015
+    _WhichOneofReturnType__similarity_spearman: _TypeAlias = _typing.Literal["similarity_spearman"]  # noqa: Y015
+    _WhichOneofArgType__similarity_spearman: _TypeAlias = _typing.Literal["_similarity_spearman", b"_similarity_spearman"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_cosine) -> _WhichOneofReturnType__mean_cosine | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recall_at_10) -> _WhichOneofReturnType__recall_at_10 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity_spearman) -> _WhichOneofReturnType__similarity_spearman | None: ...
 
 Global___PrefixQuality: _TypeAlias = PrefixQuality  # noqa: Y015
 
@@ -400,7 +406,7 @@ class QuantizationLoss(_message.Message):
     element_type: _common_pb2.ElementType.ValueType
     """The type."""
     mean_cosine: _builtins.float
-    """Mean cosine to the float32 student."""
+    """Mean cosine to the float32 student. Unset when not measured."""
     bytes: _builtins.int
     """Bytes of the weights."""
     spearman_change: _builtins.float
@@ -413,19 +419,23 @@ class QuantizationLoss(_message.Message):
         self,
         *,
         element_type: _common_pb2.ElementType.ValueType = ...,
-        mean_cosine: _builtins.float = ...,
+        mean_cosine: _builtins.float | None = ...,
         bytes: _builtins.int = ...,
         spearman_change: _builtins.float | None = ...,
         similarity_spearman: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_similarity_spearman", b"_similarity_spearman", "_spearman_change", b"_spearman_change", "similarity_spearman", b"similarity_spearman", "spearman_change", b"spearman_change"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_similarity_spearman", b"_similarity_spearman", "_spearman_change", b"_spearman_change", "mean_cosine", b"mean_cosine", "similarity_spearman", b"similarity_spearman", "spearman_change", b"spearman_change"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_similarity_spearman", b"_similarity_spearman", "_spearman_change", b"_spearman_change", "bytes", b"bytes", "element_type", b"element_type", "mean_cosine", b"mean_cosine", "similarity_spearman", b"similarity_spearman", "spearman_change", b"spearman_change"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine", "_similarity_spearman", b"_similarity_spearman", "_spearman_change", b"_spearman_change", "bytes", b"bytes", "element_type", b"element_type", "mean_cosine", b"mean_cosine", "similarity_spearman", b"similarity_spearman", "spearman_change", b"spearman_change"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mean_cosine: _TypeAlias = _typing.Literal["mean_cosine"]  # noqa: Y015
+    _WhichOneofArgType__mean_cosine: _TypeAlias = _typing.Literal["_mean_cosine", b"_mean_cosine"]  # noqa: Y015
     _WhichOneofReturnType__similarity_spearman: _TypeAlias = _typing.Literal["similarity_spearman"]  # noqa: Y015
     _WhichOneofArgType__similarity_spearman: _TypeAlias = _typing.Literal["_similarity_spearman", b"_similarity_spearman"]  # noqa: Y015
     _WhichOneofReturnType__spearman_change: _TypeAlias = _typing.Literal["spearman_change"]  # noqa: Y015
     _WhichOneofArgType__spearman_change: _TypeAlias = _typing.Literal["_spearman_change", b"_spearman_change"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_cosine) -> _WhichOneofReturnType__mean_cosine | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity_spearman) -> _WhichOneofReturnType__similarity_spearman | None: ...
     @_typing.overload
@@ -452,9 +462,9 @@ class TaskScore(_message.Message):
     metric: _builtins.str
     """`spearman` (of cosines with the given similarities) or `accuracy` (of a linear probe)."""
     student: _builtins.float
-    """The student's score, in [-1, 1]."""
+    """The student's score, in [-1, 1]. Unset where it has none, as all its cosines are the same."""
     teacher: _builtins.float
-    """The teacher's score. Unset when the teacher was not at hand."""
+    """The teacher's score. Unset where it has none."""
     count: _builtins.int
     """Rows that were scored."""
     def __init__(
@@ -463,16 +473,21 @@ class TaskScore(_message.Message):
         name: _builtins.str = ...,
         kind: Global___EvaluationKind.ValueType = ...,
         metric: _builtins.str = ...,
-        student: _builtins.float = ...,
+        student: _builtins.float | None = ...,
         teacher: _builtins.float | None = ...,
         count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_teacher", b"_teacher", "teacher", b"teacher"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_student", b"_student", "_teacher", b"_teacher", "student", b"student", "teacher", b"teacher"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_teacher", b"_teacher", "count", b"count", "kind", b"kind", "metric", b"metric", "name", b"name", "student", b"student", "teacher", b"teacher"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_student", b"_student", "_teacher", b"_teacher", "count", b"count", "kind", b"kind", "metric", b"metric", "name", b"name", "student", b"student", "teacher", b"teacher"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__student: _TypeAlias = _typing.Literal["student"]  # noqa: Y015
+    _WhichOneofArgType__student: _TypeAlias = _typing.Literal["_student", b"_student"]  # noqa: Y015
     _WhichOneofReturnType__teacher: _TypeAlias = _typing.Literal["teacher"]  # noqa: Y015
     _WhichOneofArgType__teacher: _TypeAlias = _typing.Literal["_teacher", b"_teacher"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__student) -> _WhichOneofReturnType__student | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__teacher) -> _WhichOneofReturnType__teacher | None: ...
 
 Global___TaskScore: _TypeAlias = TaskScore  # noqa: Y015
@@ -538,6 +553,8 @@ class TrainingFacts(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     WORDS_ADDED_FIELD_NUMBER: _builtins.int
     PAIRS_ADDED_FIELD_NUMBER: _builtins.int
+    BEST_STEP_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
     epochs: _builtins.float
     """Passes over the corpus. A pass that was cut short counts."""
     steps: _builtins.int
@@ -546,52 +563,83 @@ class TrainingFacts(_message.Message):
     """Words of the corpus that were added to the vocabulary."""
     pairs_added: _builtins.int
     """Word pairs of the corpus that were added to the vocabulary."""
+    best_step: _builtins.int
+    """The step whose student was the best on held-out texts, and is the one that was kept."""
+    stopped: _builtins.str
+    """Why it ended: `epochs` (all were done), `time budget`, or `no better` (than before, on held-out
+    texts).
+    """
     @_builtins.property
-    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___LossPoint]:
-        """The loss on held-out texts, in order."""
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrainingPoint]:
+        """What was measured while it went on, in order."""
 
     def __init__(
         self,
         *,
         epochs: _builtins.float = ...,
         steps: _builtins.int = ...,
-        history: _abc.Iterable[Global___LossPoint] | None = ...,
+        history: _abc.Iterable[Global___TrainingPoint] | None = ...,
         words_added: _builtins.int = ...,
         pairs_added: _builtins.int = ...,
+        best_step: _builtins.int = ...,
+        stopped: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epochs", b"epochs", "history", b"history", "pairs_added", b"pairs_added", "steps", b"steps", "words_added", b"words_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_step", b"best_step", "epochs", b"epochs", "history", b"history", "pairs_added", b"pairs_added", "steps", b"steps", "stopped", b"stopped", "words_added", b"words_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingFacts: _TypeAlias = TrainingFacts  # noqa: Y015
 
 @_typing.final
-class LossPoint(_message.Message):
-    """A loss on held-out texts."""
+class TrainingPoint(_message.Message):
+    """A student in training, on texts held out of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     STEP_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
+    HELD_OUT_LOSS_FIELD_NUMBER: _builtins.int
+    COSINE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     step: _builtins.int
-    """Steps done before it was measured. 0: the start."""
+    """Steps done before. 0: the start."""
     loss: _builtins.float
-    """The loss."""
+    """Mean loss of the steps since the point before. Unset at the start."""
+    held_out_loss: _builtins.float
+    """Loss on held-out texts. Unset when not measured."""
+    cosine: _builtins.float
+    """Mean cosine to the teacher on held-out texts. Unset when not measured."""
+    epoch: _builtins.int
+    """Passes over the corpus that were over."""
     def __init__(
         self,
         *,
         step: _builtins.int = ...,
-        loss: _builtins.float = ...,
+        loss: _builtins.float | None = ...,
+        held_out_loss: _builtins.float | None = ...,
+        cosine: _builtins.float | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "_held_out_loss", b"_held_out_loss", "_loss", b"_loss", "cosine", b"cosine", "held_out_loss", b"held_out_loss", "loss", b"loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loss", b"loss", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cosine", b"_cosine", "_held_out_loss", b"_held_out_loss", "_loss", b"_loss", "cosine", b"cosine", "epoch", b"epoch", "held_out_loss", b"held_out_loss", "loss", b"loss", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cosine: _TypeAlias = _typing.Literal["cosine"]  # noqa: Y015
+    _WhichOneofArgType__cosine: _TypeAlias = _typing.Literal["_cosine", b"_cosine"]  # noqa: Y015
+    _WhichOneofReturnType__held_out_loss: _TypeAlias = _typing.Literal["held_out_loss"]  # noqa: Y015
+    _WhichOneofArgType__held_out_loss: _TypeAlias = _typing.Literal["_held_out_loss", b"_held_out_loss"]  # noqa: Y015
+    _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
+    _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cosine) -> _WhichOneofReturnType__cosine | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__held_out_loss) -> _WhichOneofReturnType__held_out_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
 
-Global___LossPoint: _TypeAlias = LossPoint  # noqa: Y015
+Global___TrainingPoint: _TypeAlias = TrainingPoint  # noqa: Y015
 
 @_typing.final
 class TransformerFacts(_message.Message):
@@ -602,22 +650,26 @@ class TransformerFacts(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     HIDDEN_SIZE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    TEACHER_LAYERS_FIELD_NUMBER: _builtins.int
     layers: _builtins.int
     """Its layers."""
     hidden_size: _builtins.int
     """Width of its hidden layers."""
     parameters: _builtins.int
     """Its weights, counted one by one."""
+    teacher_layers: _builtins.int
+    """The teacher's layers."""
     def __init__(
         self,
         *,
         layers: _builtins.int = ...,
         hidden_size: _builtins.int = ...,
         parameters: _builtins.int = ...,
+        teacher_layers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hidden_size", b"hidden_size", "layers", b"layers", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hidden_size", b"hidden_size", "layers", b"layers", "parameters", b"parameters", "teacher_layers", b"teacher_layers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
