@@ -1,13 +1,25 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from client.fake_server import EMBED, EMBED_STREAM, FakeServer, PatientTransport, fake_server
 from client.fake_server import embed as good_embed
 from client.fake_server import embed_stream as good_stream
+from client.test_operations import DISTILL, operation
 from stillroom import Client
+from stillroom.cli import main
+from stillroom.v1 import model_pb2
+from stillroom.v1 import model_service_pb2 as models
+from stillroom.v1 import upload_service_pb2 as uploads
+
+UPLOAD = "stillroom.v1.UploadService/Upload"
+DOWNLOAD = "stillroom.v1.ModelService/DownloadModelVersion"
+GET_VERSION = "stillroom.v1.ModelService/GetModelVersion"
+CONTENT = b"<svg/>" * 1000
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +46,59 @@ def transport(server: FakeServer) -> PatientTransport:
 def client(transport: PatientTransport) -> Iterator[Client]:
     with Client(transport=transport) as made:
         yield made
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def run(
+    server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Runs ``stillroom`` with these arguments in this process."""
+    monkeypatch.setenv("STILLROOM_TARGET", server.target)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def go(*arguments: str) -> Ran:
+        with pytest.raises(SystemExit) as left:
+            main(list(arguments))
+        captured = capsys.readouterr()
+        return Ran(int(left.value.code or 0), captured.out, captured.err)
+
+    return go
+
+
+@pytest.fixture
+def received(server: FakeServer) -> list[bytes]:
+    """The files that were uploaded; each is called ``uploads/`` and its number from 1."""
+    files: list[bytes] = []
+
+    def upload(requests: Iterator[Any], context: Any) -> Any:
+        next(requests)
+        files.append(b"".join(request.chunk for request in requests))
+        return uploads.UploadResponse(upload=uploads.UploadInfo(name=f"uploads/{len(files)}"))
+
+    server.on(UPLOAD, upload)
+    server.answer(DISTILL, operation())
+    return files
+
+
+@pytest.fixture
+def version(server: FakeServer) -> model_pb2.ModelVersion:
+    """A version with one file, which comes in two chunks."""
+    digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+    made = model_pb2.ModelVersion(name="models/s/versions/1")
+    made.files.add(path="fidelity.svg", digest=digest, size_bytes=len(CONTENT))
+    server.answer(GET_VERSION, models.GetModelVersionResponse(model_version=made))
+
+    def stream(request: Any, context: Any) -> Iterator[Any]:
+        assert (request.name, list(request.paths)) == (made.name, ["fidelity.svg"])
+        yield models.DownloadModelVersionResponse(model_version=made)
+        yield models.DownloadModelVersionResponse(file=made.files[0])
+        yield models.DownloadModelVersionResponse(chunk=CONTENT[:2000])
+        yield models.DownloadModelVersionResponse(chunk=CONTENT[2000:])
+
+    server.on(DOWNLOAD, stream)
+    return made

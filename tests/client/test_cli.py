@@ -24,7 +24,7 @@ from client.fake_server import (
 )
 from client.test_operations import DISTILL, LRO, NAME, SUCCEEDED, WATCH, operation, watching
 from stillroom import Operation, errors
-from stillroom.cli import exits, main
+from stillroom.cli import exits
 from stillroom.cli.npy import NpyWriter, header
 from stillroom.cli.session import safe
 from stillroom.v1 import distillation_service_pb2, model_pb2
@@ -32,28 +32,6 @@ from stillroom.v1 import model_service_pb2 as models
 from stillroom.v1 import operation_service_pb2 as operations
 
 MODELS = "stillroom.v1.ModelService"
-
-
-class Ran:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def run(
-    server: FakeServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Any:
-    """Runs ``stillroom`` with these arguments in this process."""
-    monkeypatch.setenv("STILLROOM_TARGET", server.target)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def go(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as left:
-            main(list(arguments))
-        captured = capsys.readouterr()
-        return Ran(int(left.value.code or 0), captured.out, captured.err)
-
-    return go
 
 
 def test_every_status_has_an_exit_code() -> None:

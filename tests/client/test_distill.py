@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,33 +11,13 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, status_pb2
 
+from client.conftest import CONTENT, DOWNLOAD
 from client.fake_server import FakeServer, PatientAsyncTransport, fail, status
 from client.test_operations import DISTILL, WATCH, operation, watching
 from stillroom import AsyncClient, Client, errors
 from stillroom.v1 import common_pb2, fidelity_pb2, model_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
-from stillroom.v1 import model_service_pb2 as models
 from stillroom.v1 import operation_service_pb2 as operations
-from stillroom.v1 import upload_service_pb2 as uploads
-
-UPLOAD = "stillroom.v1.UploadService/Upload"
-DOWNLOAD = "stillroom.v1.ModelService/DownloadModelVersion"
-GET_VERSION = "stillroom.v1.ModelService/GetModelVersion"
-
-
-@pytest.fixture
-def received(server: FakeServer) -> list[bytes]:
-    """The files that were uploaded; each is called ``uploads/`` and its number from 1."""
-    files: list[bytes] = []
-
-    def upload(requests: Iterator[Any], context: Any) -> Any:
-        next(requests)
-        files.append(b"".join(request.chunk for request in requests))
-        return uploads.UploadResponse(upload=uploads.UploadInfo(name=f"uploads/{len(files)}"))
-
-    server.on(UPLOAD, upload)
-    server.answer(DISTILL, operation())
-    return files
 
 
 @pytest.fixture
@@ -168,9 +147,7 @@ def test_evaluations(sent: Any, received: list[bytes], tmp_path: Path) -> None:
     of_labels = fidelity_pb2.EVALUATION_KIND_LABELS
     assert list(named) == [
         pb.EvaluationSet(name="sts", kind=similarity, upload="uploads/1"),
-        pb.EvaluationSet(
-            name="bank", kind=of_labels, upload="uploads/2", test_upload="uploads/3"
-        ),
+        pb.EvaluationSet(name="bank", kind=of_labels, upload="uploads/2", test_upload="uploads/3"),
         pb.EvaluationSet(
             name="mine",
             kind=similarity,
@@ -259,28 +236,6 @@ async def test_the_asyncio_client_uploads_too(
         await client.distill("t", "s", corpus=corpus, evaluations={"e": [(1, "a", "b")]})
     assert received == [b"one\n"]
     assert server.requests[-1].corpus.upload == "uploads/1"  # type: ignore[attr-defined]
-
-
-CONTENT = b"<svg/>" * 1000
-
-
-@pytest.fixture
-def version(server: FakeServer) -> model_pb2.ModelVersion:
-    """A version with one file, which comes in two chunks."""
-    digest = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-    made = model_pb2.ModelVersion(name="models/s/versions/1")
-    made.files.add(path="fidelity.svg", digest=digest, size_bytes=len(CONTENT))
-    server.answer(GET_VERSION, models.GetModelVersionResponse(model_version=made))
-
-    def stream(request: Any, context: Any) -> Iterator[Any]:
-        assert (request.name, list(request.paths)) == (made.name, ["fidelity.svg"])
-        yield models.DownloadModelVersionResponse(model_version=made)
-        yield models.DownloadModelVersionResponse(file=made.files[0])
-        yield models.DownloadModelVersionResponse(chunk=CONTENT[:2000])
-        yield models.DownloadModelVersionResponse(chunk=CONTENT[2000:])
-
-    server.on(DOWNLOAD, stream)
-    return made
 
 
 def test_one_file_is_read(
