@@ -18,6 +18,7 @@ from stillroom_server.distillation.fidelity.attach import attach
 REPORT = {
     "text_source": "held_out",
     "texts": 1234,
+    "student_bytes": 15_100_000,
     "cosine_basis": "aligned",
     "mean_cosine": 0.81234,
     "p5_cosine": None,
@@ -73,6 +74,7 @@ def test_the_section_says_what_was_measured_and_hostile_names_are_text(tmp_path:
         "| 32 | 0.6100 |  |",
         "| int8 | 7.6 MB | 0.99991 | -0.00010 |".replace("| -", "| \\-"),
         "| &lt;b&gt;\\|x | accuracy | 0.9000 |  | 77 |",
+        "| Size of the weights, student | 15.1 MB |",
         "| digest | sha256:ab |",
         "| texts | 47,091 |",
         "| Tokens a second, student | 1,000,000 |",

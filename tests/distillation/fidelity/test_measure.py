@@ -14,6 +14,7 @@ from inference.students import WORDS, write_student
 from stillroom_registry.errors import Cancelled, FailedPrecondition
 from stillroom_server.distillation.fidelity.evaluations.evaluate import read_evaluation
 from stillroom_server.distillation.fidelity.measure import measure
+from stillroom_server.distillation.fidelity.progress import Meter
 from stillroom_server.distillation.fidelity.samples import Sample, built_in_texts, from_shards
 from stillroom_server.distillation.fidelity.speed import student_speed
 from stillroom_server.inference.embedder import StudentEmbedder
@@ -238,6 +239,7 @@ def test_progress_counts_every_text_and_any_check_cancels(
         "held_out": sample(teacher, 300, 1),
         "training": sample(teacher, 300, 2),
         "evaluations": [read_evaluation("cards", "labels", path)],
+        "clock": lambda: 0.0,  # the speed's share of the checks is then the same each time
     }
     context = Waiting()
     measure(student, context=context, **arguments)
@@ -251,11 +253,29 @@ def test_progress_counts_every_text_and_any_check_cancels(
             measure(student, context=Waiting(cancel_at=at), **arguments)
 
 
+def test_batches_are_bounded_by_texts_and_characters(student: StudentEmbedder) -> None:
+    seen: list[list[str]] = []
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        seen.append(list(texts))
+        return np.array([[len(text), 1.0] for text in texts], np.float32)
+
+    texts = (
+        ["a" * length for length in (3, 1_000_000, 2000, 1, 5000)] + ["bb"] * 70 + ["c" * 900] * 40
+    )
+    vectors = Meter(None, 0).by_teacher(encode, texts)
+    assert vectors[:, 0].tolist() == [len(text) for text in texts]
+    assert sorted(text for batch in seen for text in batch) == sorted(texts)
+    assert max(map(len, seen)) == 32
+    for batch in seen:
+        assert sum(min(len(text), 2048) for text in batch) <= 16_384
+
+
 def test_speed_is_texts_and_tokens_by_the_clock(student: StudentEmbedder) -> None:
     ticks = iter(range(1000))
-    texts = ["the card", "my new bank account"] * 32
+    texts = ["the card", "my new bank account"] * 16
     speed = student_speed(student, texts, lambda: next(ticks) * 0.5, lambda: None, seconds=2.0)
-    assert speed == {"student_texts_per_second": 128.0, "student_tokens_per_second": 384.0}
+    assert speed == {"student_texts_per_second": 64.0, "student_tokens_per_second": 192.0}
     assert student_speed(student, texts, lambda: 1.0, lambda: None) == dict.fromkeys(speed)
 
 

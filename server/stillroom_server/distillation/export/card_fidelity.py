@@ -55,6 +55,9 @@ def _figures(report: Mapping[str, Any]) -> Rows:
         if value is not None:
             yield label, f"{value:.4f}"
     for whose in ("student", "teacher"):
+        size = report.get(f"{whose}_bytes")
+        if size:
+            yield f"Size of the weights, {whose}", f"{size / 1e6:.1f} MB"
         rate = speed.get(f"{whose}_tokens_per_second")
         if rate:
             yield f"Tokens a second, {whose}", _count(rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +12,10 @@ from stillroom_server.distillation.fidelity.speed import Student
 from stillroom_server.distillation.fidelity.vectors import Float32, checked
 
 PHASE = "report"
-_STUDENT_BATCH = 256
-_TEACHER_BATCH = 32
+# Of one batch, so that a cancellation waits for no more even where a model is slow.
+_TEXTS = 32
+_CHARACTERS = 16_384
+_LONGEST = 2048  # characters of a text that count: models cut what is longer
 
 EncodeTeacher = Callable[[Sequence[str]], NDArray[np.float32]]
 """n texts -> the teacher's vectors float32 (n, h), by all of its modules, as for sentences."""
@@ -51,23 +53,35 @@ class Meter:
 
     def by_student(self, student: Student, texts: Sequence[str]) -> Float32:
         """The student's vectors (n, d) of n texts."""
-        parts = []
-        for start in range(0, len(texts), _STUDENT_BATCH):
-            batch = texts[start : start + _STUDENT_BATCH]
-            parts.append(checked(student.embed(batch).vectors, len(batch), "student"))
-            self.advance(len(batch))
-        return np.concatenate(parts)
+        return self._by(lambda batch: student.embed(batch).vectors, texts, "student")
 
     def by_teacher(self, encode: EncodeTeacher, texts: Sequence[str]) -> Float32:
-        """The teacher's vectors (n, h) of n texts, encoded with others of about their length."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
+        """The teacher's vectors (n, h) of n texts."""
+        return self._by(encode, texts, "teacher")
+
+    def _by(self, encode: EncodeTeacher, texts: Sequence[str], whose: str) -> Float32:
+        """Each text with others of about its length, which models that pad do fastest."""
         out: Float32 | None = None
-        for start in range(0, len(order), _TEACHER_BATCH):
-            rows = order[start : start + _TEACHER_BATCH]
-            found = checked(encode([texts[i] for i in rows]), len(rows), "teacher")
+        for rows in _batches(texts):
+            found = checked(encode([texts[i] for i in rows]), len(rows), whose)
             if out is None:
                 out = np.empty((len(texts), found.shape[1]), dtype=np.float32)
             out[rows] = found
             self.advance(len(rows))
         assert out is not None, "no texts"
         return out
+
+
+def _batches(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Row numbers of each batch, longest texts first."""
+    batch: list[int] = []
+    characters = 0
+    for row in sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True):
+        length = min(len(texts[row]), _LONGEST)
+        if batch and (len(batch) == _TEXTS or characters + length > _CHARACTERS):
+            yield batch
+            batch, characters = [], 0
+        batch.append(row)
+        characters += length
+    if batch:
+        yield batch

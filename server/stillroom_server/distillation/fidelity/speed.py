@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SECONDS = 0.6
-_BATCH = 64
+_BATCH = 32
 
 
 class Embedded(Protocol):
@@ -35,7 +35,7 @@ def student_speed(
     between: Callable[[], None],
     seconds: float = SECONDS,
 ) -> dict[str, Any]:
-    """``student_tokens_per_second`` and ``student_texts_per_second`` over batches of 64 of
+    """``student_tokens_per_second`` and ``student_texts_per_second`` over batches of 32 of
     ``texts``, again and again until ``seconds`` have gone; at least one batch. None each where the
     clock did not move."""
     done = tokens = batch = 0
