@@ -63,6 +63,7 @@ class Registry:
     ) -> None:
         self.database = database
         self._owns_database = owns_database
+        self.data_dir = data_dir
         self._scratch = Scratch(data_dir / "tmp")
         self.blobs: BlobStore = LocalBlobStore(data_dir / "blobs", self._scratch)
         folders = Folders(data_dir / "cache", self.blobs, self._scratch)

@@ -69,7 +69,9 @@ def build(
 ) -> Parts:
     """Everything built, nothing started. ``data_dir`` is open and ours."""
     operations = OperationStore(registry.database, clock)
-    runner = OperationsSettings(**_threads(settings))
+    runner = OperationsSettings(
+        **_threads(settings), slice_seconds=settings.operation_slice_seconds
+    )
     embed_metrics = EmbedMetrics(metrics)
     pool = student_pool(
         registry,
@@ -120,6 +122,7 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "max_import_files": settings.max_import_files,
         "max_import_bytes": settings.max_import_bytes,
         "device": settings.device,
+        "feature_cache_bytes": settings.feature_cache_bytes,
         "log_level": settings.log_level,
         "log_format": settings.log_format,
     }

@@ -132,6 +132,12 @@ class Settings(BaseSettings):
         ge=0,
         description="threads of the operation runner; 0: all cores, one less while requests arrive",
     )
+    operation_slice_seconds: float = Field(
+        120, gt=0, description="seconds after which a long operation lets waiting ones have a turn"
+    )
+    feature_cache_bytes: int = Field(
+        4_000 * MEGABYTE, ge=0, description="disk for teachers' vectors of corpora; 0 keeps none"
+    )
     device: str = Field("auto", description="where teachers run: auto, cpu, cuda or cuda:N")
 
     # Teachers, served by a process of their own

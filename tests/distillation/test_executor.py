@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from distillation.contexts import Context
 
 from stillroom_registry.errors import (
     Aborted,
@@ -19,34 +19,11 @@ from stillroom_registry.errors import (
     ResourceExhausted,
 )
 from stillroom_registry.registry import ModelKind, Registry
-from stillroom_server.distillation.executor import DistillExecutor, read_request
+from stillroom_server.distillation.executor import DistillExecutor
+from stillroom_server.distillation.fidelity.gate import FidelityTooLow
+from stillroom_server.distillation.recipes.request import DistillRequest
 
 Maker = Callable[[str], Path]
-
-
-class Context:
-    """As ``OperationContext`` to an executor; fails where a test says so."""
-
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
-        self.attempt = 1
-        self.results: list[Any] = []
-        self.phases: list[str] = []
-        self.cancel_in: str | None = None
-        self.lease_lost = False
-
-    def progress(self, phase: str, done: int, total: int, *, unit: str, message: str = "") -> None:
-        assert phase in DistillExecutor.phases
-        self.phases.append(phase)
-
-    def check_cancelled(self) -> None:
-        if self.phases[-1] == self.cancel_in:
-            raise Cancelled("stop")
-
-    def succeed(self, connection: Any, result: Any) -> None:
-        if self.lease_lost:
-            raise Aborted("another attempt owns this", reason="LEASE_LOST")
-        self.results.append(json.loads(json.dumps(result)))
 
 
 @pytest.fixture
@@ -87,8 +64,8 @@ def test_the_student_and_the_success_are_published_together(
     assert (model.description, dict(model.labels)) == ("for a test", {"team": "still"})
     names = {file.path for file in version.files}
     assert {"model.safetensors", "tokenizer.json", "onnx/model.onnx", "stillroom.json"} <= names
-    # All but "import": this teacher is registered.
-    assert ("import", *dict.fromkeys(context.phases)) == DistillExecutor.phases
+    assert {"fidelity.svg", "fidelity.png", "README.md"} <= names
+    assert list(dict.fromkeys(context.phases)) == context.expected
     assert not list(context.workspace.iterdir())
 
 
@@ -121,6 +98,82 @@ def test_cancelling_publishes_nothing(registry: Registry, context: Context, phas
     context.cancel_in = None
     DistillExecutor({}, registry).run(REQUEST, context)  # type: ignore[arg-type]
     assert registry.resolve("small").version == 1
+
+
+def test_the_report_is_the_same_everywhere(registry: Registry, context: Context) -> None:
+    result = DistillExecutor({}, registry).run(REQUEST, context)  # type: ignore[arg-type]
+    report = result["report"]
+    assert registry.resolve("small").metadata["report"] == report
+    assert (report["recipe"], report["text_source"]) == ("static", "built_in")
+    assert 0 < report["mean_cosine"] <= 1
+    assert {entry["element_type"] for entry in report["quantizations"]} >= {"float16", "int8"}
+    assert report["measured_speed"]["student_texts_per_second"] > 0
+    folder = registry.folder(registry.resolve("small"))
+    assert "## Fidelity" in (folder / "README.md").read_text()
+
+
+def test_a_student_that_is_not_good_enough_is_not_registered(
+    registry: Registry, context: Context
+) -> None:
+    asked = {**REQUEST, "minimum_fidelity": {"mean_cosine": 0.99999}}
+    with pytest.raises(FidelityTooLow) as caught:
+        DistillExecutor({}, registry).run(asked, context)  # type: ignore[arg-type]
+    assert caught.value.report["mean_cosine"] < 0.99999
+    with pytest.raises(NotFound):
+        registry.resolve("small")
+
+
+def test_a_student_can_be_quantized(registry: Registry, context: Context) -> None:
+    executor = DistillExecutor({}, registry)
+    executor.run(REQUEST, context)  # type: ignore[arg-type]
+    asked = {
+        "teacher": "models/small/versions/1",
+        "name": "smaller",
+        "recipe": {"quantize": {"element_type": "int8"}},
+    }
+    report = executor.run(asked, context)["report"]  # type: ignore[arg-type]
+    assert registry.resolve("smaller").parents == ("models/small/versions/1",)
+    assert (report["recipe"], report["element_type"]) == ("quantize", "int8")
+    assert report["cosine_basis"] == "teacher"
+    assert report["mean_cosine"] > 0.99
+    assert list(dict.fromkeys(context.phases[-50:]))[-3:] == ["verify", "report", "publish"]
+
+
+def test_a_teacher_is_not_quantized(registry: Registry, context: Context) -> None:
+    asked = {**REQUEST, "recipe": {"quantize": {"element_type": "int8"}}}
+    with pytest.raises(FailedPrecondition) as caught:
+        DistillExecutor({}, registry).run(asked, context)  # type: ignore[arg-type]
+    assert (caught.value.reason, caught.value.field) == ("NOT_A_STUDENT", "teacher")
+
+
+def test_scores_on_given_data(registry: Registry, context: Context, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("5\ta house\ta house\n0\ta house\tthe zymurgy\n3\ta cat\ta house\n" * 4)
+    asked = {
+        **REQUEST,
+        "evaluations": [{"name": "own", "kind": "similarity", "source": {"path": str(pairs)}}],
+    }
+    executor = DistillExecutor({"allow_root": [str(tmp_path)]}, registry)
+    scores = executor.run(asked, context)["report"]["scores"]  # type: ignore[arg-type]
+    assert [(score["name"], score["count"]) for score in scores] == [("own", 12)]
+    assert -1 <= scores[0]["student"] <= 1
+
+
+def test_bad_data_is_refused_before_any_work(
+    registry: Registry, context: Context, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("5\ta house\ta house\nmany\ta house\tthe zymurgy\n")
+    source = {"path": str(pairs)}
+    asked = {
+        **REQUEST,
+        "evaluations": [{"name": "own", "kind": "similarity", "source": source}],
+    }
+    executor = DistillExecutor({"allow_root": [str(tmp_path)]}, registry)
+    with pytest.raises(InvalidArgument, match="line 2") as caught:
+        executor.run(asked, context)  # type: ignore[arg-type]
+    assert caught.value.field == "evaluations[0]"
+    assert context.phases == []
 
 
 def test_a_student_is_no_teacher(registry: Registry, context: Context) -> None:
@@ -157,9 +210,17 @@ def test_a_full_disk_is_said_plainly(
         ("recipe", {"recipe": {"alchemy": {}}}),
         ("static.dimensions", {"recipe": {"static": {"dimensions": 0}}}),
         ("static", {"recipe": {"static": [1]}}),
+        ("recipe", {"recipe": {"static": {}, "auto": {}}}),
+        ("auto.seed", {"recipe": {"auto": {"seed": -1}}}),
+        ("corpus", {"recipe": {"static_tuned": {}}}),
+        ("corpus", {"recipe": {"transformer": {}}}),
+        ("quantize.element_type", {"recipe": {"quantize": {}}}),
+        ("minimum_fidelity.mean_cosine", {"minimum_fidelity": {"mean_cosine": 2}}),
+        ("budget.seconds", {"budget": {"seconds": 0}}),
+        ("budget", {"budget": {"hope": 1}}),
     ],
 )
 def test_requests_are_checked(field: str, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        read_request({**REQUEST, **changes})
+        DistillRequest.from_json({**REQUEST, **changes})
     assert caught.value.field == field

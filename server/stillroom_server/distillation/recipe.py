@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation import static
 from stillroom_server.distillation.options import StaticOptions, fields_under
+from stillroom_server.distillation.stopwatch import Stopwatch
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
 
@@ -40,18 +39,6 @@ class Silent:
 
     def check_cancelled(self) -> None:
         pass
-
-
-@dataclass
-class _Stopwatch:
-    clock: Callable[[], float]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = self.clock()
-        yield
-        self.seconds[name] = round(self.clock() - start, 4)
 
 
 def distill_static(
@@ -80,7 +67,7 @@ def distill_static(
     """
     options = options or StaticOptions()
     context = context or Silent()
-    watch = _Stopwatch(clock)
+    watch = Stopwatch(clock)
     with fields_under("static"):
         with watch.phase("load"):
             context.progress("load", 0, 1, unit="teacher")
@@ -100,7 +87,7 @@ def distill_static(
             facts = _teacher_facts(teacher)
             context.progress("load", 1, 1, unit="teacher")
         with watch.phase("encode"):
-            vectors = _encode(teacher, vocabulary, prompt, context)
+            vectors = encode_rows(teacher, vocabulary, prompt, context)
         del teacher
         with watch.phase("reduce"):
             context.progress("reduce", 0, 1, unit="table")
@@ -134,7 +121,7 @@ def distill_static(
         context.progress("write", 1, 1, unit="student")
     if verify:
         with watch.phase("verify"):
-            report["onnx_parity"] = _verify(output_folder, options.seed, context)
+            report["onnx_parity"] = verify_onnx(output_folder, options.seed, context)
     speed = rows / watch.seconds["encode"] if watch.seconds["encode"] else 0.0
     report["teacher_tokens_per_second"] = round(speed, 1)
     report["seconds"] = watch.seconds
@@ -151,7 +138,7 @@ def _teacher_facts(teacher: Teacher) -> dict[str, Any]:
     }
 
 
-def _encode(
+def encode_rows(
     teacher: Teacher, vocabulary: StudentVocabulary, prompt: str, context: Context
 ) -> NDArray[np.float32]:
     """The teacher's vector of every row, (rows, h): tokens by their ids between the special tokens,
@@ -195,7 +182,7 @@ def _reduce(
 ) -> tuple[NDArray[np.float32], float]:
     """The weighted table (rows, d) and the share of the variance it explains."""
     explained = 1.0
-    heard = vectors.any(axis=1)
+    heard: NDArray[np.bool_] = np.any(vectors != 0.0, axis=1)
     if asked is None:
         table = vectors
     else:
@@ -251,7 +238,9 @@ def _write(
     )
 
 
-def _verify(folder: Path, seed: int, context: Context) -> dict[str, Any]:
+def verify_onnx(folder: Path, seed: int, context: Context) -> dict[str, Any]:
+    """Adds the ONNX form to a student's folder, and proves it; the parity report. Raises
+    FailedPrecondition (PARITY_FAILED)."""
     from stillroom_server.distillation.export.onnx_graph import export_onnx
     from stillroom_server.distillation.export.parity import check
 

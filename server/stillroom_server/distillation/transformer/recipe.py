@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -86,10 +86,19 @@ def distill_transformer(
     try:
         with one_thread():
             with watch.phase("prepare"):
-                network, axes = _start(given, corpus, features, workers, context)
+                network, teacher, axes = _start(given, corpus, features, workers, context)
             with watch.phase("train"):
                 facts = _train(
-                    given, network, axes, corpus, features, checkpoints, workers, context, clock
+                    given,
+                    network,
+                    teacher,
+                    axes,
+                    corpus,
+                    features,
+                    checkpoints,
+                    workers,
+                    context,
+                    clock,
                 )
             with watch.phase("write"):
                 context.progress("write", 0, 1, unit="student")
@@ -153,27 +162,59 @@ def _check(
 
 def _start(
     given: _Given, corpus: Corpus, features: Features, workers: Workers, context: Context
-) -> tuple[StudentNetwork, Tensor | None]:
-    """The network that training begins with, and the axes that its targets are reduced to."""
+) -> tuple[StudentNetwork, Any, Tensor | None]:
+    """The network that training begins with, the transformer whose layers it learns from, and the
+    axes that its targets are reduced to."""
     import torch
 
     from stillroom_server.distillation.transformer import start
-    from stillroom_server.distillation.transformer.backbone import build_backbone
-    from stillroom_server.distillation.transformer.batches import padded, tokenize
+    from stillroom_server.distillation.transformer.backbone import build_backbone, load_model
     from stillroom_server.distillation.transformer.network import StudentNetwork
 
-    context.progress("prepare", 0, 0, unit="batches")
+    context.progress("prepare", 0, 0, unit="student")
     context.check_cancelled()
     modules = given.files.modules
-    network = StudentNetwork(
-        build_backbone(given.files.transformer, given.shape),
-        [mode for mode in POOLING_MODES if mode in modules.pooling],
-        given.dimensions,
-        normalized=bool(modules.after) and modules.after[-1].kind == "Normalize",
-    ).eval()
+    modes = [mode for mode in POOLING_MODES if mode in modules.pooling]
+    teacher = load_model(given.files.transformer)
+    backbone = build_backbone(teacher, given.shape)
+    plain = all(module.kind == "Normalize" for module in modules.after)
+    dense = None
+    if given.shape.narrowed or given.dimensions < features.dim or not plain:
+        dense = torch.nn.Linear(given.shape.width * len(modes), given.dimensions, bias=False)
+    normalized = bool(modules.after) and modules.after[-1].kind == "Normalize"
+    network = StudentNetwork(backbone, modes, dense, normalized).eval()
     axes = None
     if given.dimensions < features.dim:
         axes = start.principal_axes(corpus, features, given.dimensions, context.check_cancelled)
+    if given.shape.narrowed:  # states of another width compare with nothing
+        teacher = None
+    if dense is not None:
+        source = backbone if teacher is None else teacher
+        weight = _fitted(given, source, modes, axes, corpus, features, workers, context)
+        with torch.no_grad():
+            dense.weight.copy_(weight)
+    context.progress("prepare", 1, 1, unit="student")
+    return network, teacher, axes
+
+
+def _fitted(
+    given: _Given,
+    source: Any,
+    modes: Sequence[str],
+    axes: Tensor | None,
+    corpus: Corpus,
+    features: Features,
+    workers: Workers,
+    context: Context,
+) -> Tensor:
+    """The linear map from what ``source`` gives, pooled, to the targets. The student learns to
+    give what its teacher gives, so of one as wide the teacher is the source."""
+    import torch
+
+    from stillroom_server.distillation.transformer import start
+    from stillroom_server.distillation.transformer.batches import padded, tokenize
+    from stillroom_server.distillation.transformer.network import pooled
+
     tokenizer = _cut(given)
     rows: list[list[int]] = []
     targets: list[Tensor] = []
@@ -182,26 +223,25 @@ def _start(
             rows += tokenize(shard, tokenizer, given.prompt)
             targets.append(start.reduced(features.training(index), axes))
 
-    def pooled(piece: list[int]) -> Tensor:
+    def run(piece: list[int]) -> Tensor:
+        ids, mask = map(torch.from_numpy, padded([rows[at] for at in piece]))
         with torch.no_grad():
-            return network.pooled(*map(torch.from_numpy, padded([rows[at] for at in piece])))
+            hidden = source(input_ids=ids, attention_mask=mask).last_hidden_state
+            return pooled(hidden, mask, modes)
 
     order = sorted(range(min(len(rows), start.FIT_TEXTS)), key=lambda at: (len(rows[at]), at))
     pieces = [order[at : at + 32] for at in range(0, len(order), 32)]
     found = []
     for at in range(0, len(pieces), 2):
-        found += workers.run([partial(pooled, piece) for piece in pieces[at : at + 2]])
+        found += workers.run([partial(run, piece) for piece in pieces[at : at + 2]])
         context.progress("prepare", at, len(pieces), unit="batches")
-    weight = start.fit_linear(torch.cat(found), torch.cat(targets)[order])
-    with torch.no_grad():
-        network.dense.weight.copy_(weight)
-    context.progress("prepare", len(pieces), len(pieces), unit="batches")
-    return network, axes
+    return start.fit_linear(torch.cat(found), torch.cat(targets)[order])
 
 
 def _train(
     given: _Given,
     network: StudentNetwork,
+    teacher: Any,
     axes: Tensor | None,
     corpus: Corpus,
     features: Features,
@@ -221,6 +261,7 @@ def _train(
         _cut(given),
         given.prompt,
         axes,
+        teacher,
         limits,
         checkpoints,
         context,
