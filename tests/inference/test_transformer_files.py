@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from inference.students import wordpiece, write_student
-from inference.transformers import TYPES, write_transformer
+from inference.transformers import TYPES, with_special_tokens, write_transformer
 from stillroom_registry.errors import DataLoss, InvalidArgument
 from stillroom_server.inference.embedders import load_embedder
 from stillroom_server.inference.transformer.files import TransformerFiles, is_transformer_student
@@ -153,9 +154,16 @@ def test_modules_lie_inside(tmp_path: Path, place: str) -> None:
         TransformerFiles.load(folder)
 
 
-def test_no_special_tokens_at_all(tmp_path: Path) -> None:
-    import json
+def test_a_tokenizer_that_does_more_than_surround_a_text_is_refused(tmp_path: Path) -> None:
+    spec = json.loads(with_special_tokens())
+    single = spec["post_processor"]["single"]
+    spec["post_processor"]["single"] = [*single[:2], *single[1:]]
+    error = refusal(write_transformer(tmp_path, files={"tokenizer.json": spec}))
+    assert error.reason == "TOKENIZER_INVALID"
+    assert "more than put tokens around" in error.message
 
+
+def test_no_special_tokens_at_all(tmp_path: Path) -> None:
     spec = json.loads(wordpiece())
     folder = write_transformer(tmp_path, rows=200, files={"tokenizer.json": spec})
     result = load_embedder(folder).embed(["", "the card"])

@@ -97,7 +97,7 @@ class TransformerEmbedder:
         files = TransformerFiles.load(folder, blame=blame)
         verdicts = FileVerdicts(cache) if cache else MemoryVerdicts()
         try:
-            special = find_special_tokens(files.tokenizer_json)
+            special = find_special_tokens(files.tokenizer_json, files.plain_json)
             chosen = choose_tokenizer(files.plain_json, tokenizer, verdicts=verdicts)
             if special.size >= files.max_tokens:
                 raise Unsupported(f"its special tokens alone fill the {files.max_tokens} allowed")

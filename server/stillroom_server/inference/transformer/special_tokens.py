@@ -40,25 +40,25 @@ class SpecialTokens(NamedTuple):
         return out, moved
 
 
-def find_special_tokens(tokenizer_json: str) -> SpecialTokens:
-    """Return what the tokenizer adds to a text, and check that it adds no more than that.
+def find_special_tokens(tokenizer_json: str, plain_json: str) -> SpecialTokens:
+    """Return what the tokenizer adds to the tokens of a plain one, and check that that is all.
 
     Raises Unsupported for a tokenizer that does not load, or that does something else to texts.
     """
     from tokenizers import Tokenizer
 
     try:
-        backend = Tokenizer.from_str(tokenizer_json)
+        backend, plain = Tokenizer.from_str(tokenizer_json), Tokenizer.from_str(plain_json)
     except Exception as failure:  # the library raises bare Exception
         raise Unsupported(f"tokenizers cannot load it: {failure}") from failure
-    backend.no_truncation()
-    backend.no_padding()
+    for tokenizer in (backend, plain):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
     whole = backend.encode("a")
     own = [at for at, special in enumerate(whole.special_tokens_mask) if not special]
     first, last = (own[0], own[-1] + 1) if own else (len(whole.ids), len(whole.ids))
     before, after = list(whole.ids[:first]), list(whole.ids[last:])
     for text in _SAMPLES:
-        plain = backend.encode(text, add_special_tokens=False).ids
-        if backend.encode(text).ids != [*before, *plain, *after]:
+        if backend.encode(text).ids != [*before, *plain.encode(text).ids, *after]:
             raise Unsupported("its post-processor does more than put tokens around a text")
     return SpecialTokens(np.array(before, np.int32), np.array(after, np.int32))
