@@ -83,6 +83,10 @@ _OPTIONS: dict[str, Callable[[Any], Json]] = {
 }
 
 
+RECIPES = tuple(_OPTIONS)
+"""Their names, as the protocol's oneof has them."""
+
+
 def _static_values(given: pb.StaticRecipe, path: str) -> dict[str, Any]:
     if given.pooling not in _POOLINGS:
         raise translate.unknown_value(given.pooling, f"{path}.pooling")

@@ -15,6 +15,7 @@ from stillroom_registry.values import ModelVersion
 from stillroom_server.inference.models import LoadedModel, ModelPool
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import Call, in_thread
+from stillroom_server.rpc.recipes import RECIPES
 from stillroom_server.settings import Settings
 from stillroom_server.teachers.teachers import Teachers
 from stillroom_server.teachers.values import LoadedTeacher
@@ -131,7 +132,7 @@ def capabilities(libraries: dict[str, str]) -> list[str]:
     result = ["embed.student"]
     if all(name in libraries for name in _TRAINING_LIBRARIES):
         result += [
-            "distill.static",
+            *(f"distill.{name}" for name in RECIPES if name != "auto"),
             "embed.teacher",
             "import.student",
             "import.teacher",

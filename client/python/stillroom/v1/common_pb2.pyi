@@ -162,9 +162,13 @@ class Corpus(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
     upload: _builtins.str
-    """A finished upload of a UTF-8 file with one text a line, `uploads/{upload}`."""
+    """A finished upload, `uploads/{upload}`: UTF-8 with one text a line, as it is or in gzip, or
+    Parquet with a column of texts.
+    """
     path: _builtins.str
-    """A UTF-8 file with one text a line, inside an allowed root of the server."""
+    """A file inside an allowed root of the server: the same, and by its ending also .jsonl, .csv
+    and .tsv with a column of texts.
+    """
     @_builtins.property
     def texts(self) -> Global___InlineTexts:
         """The texts themselves; bounded by the request limits of the server."""
