@@ -35,7 +35,9 @@ def read_parquet(
             yield [one_line(text or "") for text in batch.column(0).to_pylist()]
             done += batch.num_rows
             on_share(done / rows)
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the file's
         raise InvalidArgument(
             "the Parquet file is damaged, or its texts are not UTF-8; write it again",
             reason="CORPUS_CORRUPT",
