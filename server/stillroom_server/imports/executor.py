@@ -11,7 +11,7 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
-from stillroom_server.imports.recognize import Recognized, recognize
+from stillroom_server.imports.recognize import TRANSFORMER_STUDENT, Recognized, recognize
 from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile
 from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.imports.sources import Fetched, fetch, parse_source
@@ -111,15 +111,23 @@ class ImportExecutor:
             "origin": dict(fetched.origin),
         }
         notes = list(recognized.notes)
-        if recognized.kind == "teacher":
+        if recognized.kind == "teacher" or recognized.layout == TRANSFORMER_STUDENT:
             facts["max_tokens"] = _teacher_max_tokens(folder)
+        if recognized.kind == "teacher":
             context.progress("convert", 1, 1, unit="models")
             return facts, notes
-        from stillroom_server.imports.students import complete_student
 
         def on_run(done: int) -> None:
             context.check_cancelled()
             context.progress("convert", done, _PARITY_RUNS, unit="runs", message="checking parity")
+
+        if recognized.layout == TRANSFORMER_STUDENT:
+            from stillroom_server.imports.transformer_students import prove_student
+
+            facts["parity"] = prove_student(folder, skipped, context.check_cancelled)
+            on_run(_PARITY_RUNS)
+            return facts, notes
+        from stillroom_server.imports.students import complete_student
 
         more, added = complete_student(folder, recognized, fetched.origin, skipped, on_run)
         return {**facts, **more}, notes + added
@@ -178,7 +186,7 @@ def _check_kind(wanted: object, recognized: Recognized) -> None:
 
 
 def _tokenizer(folder: Path, recognized: Recognized) -> Path:
-    if recognized.kind == "student":
+    if recognized.kind == "student" and recognized.layout != TRANSFORMER_STUDENT:
         return folder / recognized.static / "tokenizer.json"
     from stillroom_server.distillation.modules import read_modules
 

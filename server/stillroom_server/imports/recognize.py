@@ -20,9 +20,11 @@ Layout = Literal[
     "model2vec",
     "sentence-transformers-static",
     "stillroom",
+    "stillroom-transformer",
     "transformers",
     "sentence-transformers",
 ]
+TRANSFORMER_STUDENT: Layout = "stillroom-transformer"
 TABLE_TYPES = {"F32": "float32", "F16": "float16", "I8": "int8"}
 _STATIC = "StaticEmbedding"
 _PACKAGE = "sentence_transformers"
@@ -77,6 +79,9 @@ def _recognize(folder: Path, skipped: Sequence[SkippedFile]) -> Recognized:
         "sentence-transformers" if (folder / "modules.json").is_file() else "transformers"
     )
     facts, weights, notes = recognize_teacher(folder, skipped)
+    # Nothing but its manifest tells a transformer that is a student from a teacher.
+    if manifest.get("kind") == "student":
+        return Recognized("student", TRANSFORMER_STUDENT, facts, weights, notes=notes)
     return Recognized("teacher", layout, facts, weights, notes=notes)
 
 

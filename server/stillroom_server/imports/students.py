@@ -15,8 +15,13 @@ from stillroom_registry.safe_files import check_path
 from stillroom_server.distillation.export import parity
 from stillroom_server.distillation.export.manifest import MANIFEST, reseal, write_manifest
 from stillroom_server.distillation.export.onnx_graph import ONNX_FILE, export_onnx
-from stillroom_server.distillation.export.reference import read_tensors
+from stillroom_server.distillation.export.reference import (
+    load_tokenizer,
+    read_tensors,
+    unknown_id,
+)
 from stillroom_server.distillation.export.student_folder import write_student
+from stillroom_server.distillation.teacher_files import read_optional_object
 from stillroom_server.imports.recognize import Recognized
 from stillroom_server.imports.selection import SkippedFile
 from stillroom_server.inference.student_files import StudentFiles
@@ -42,7 +47,7 @@ def complete_student(
     if recognized.layout == "sentence-transformers-static":
         notes += _rewrite_static(folder, recognized.static, origin)
     elif recognized.layout == "stillroom":
-        _verify_manifest(folder, {file.path for file in skipped})
+        verify_manifest(folder, {file.path for file in skipped})
     files = StudentFiles.load(folder, blame=InvalidArgument)
     report, note = _prove_onnx(folder, on_run)
     notes += note
@@ -79,34 +84,50 @@ def _rewrite_static(folder: Path, place: str, origin: Mapping[str, Any]) -> list
     """Turns a StaticEmbedding into the layout that both libraries and this server read."""
     base = folder / place
     tensors = read_tensors(base / "model.safetensors")
+    # What model2vec saved under that library's modules keeps its tensors of these names.
     stored = tensors["embedding.weight"] if "embedding.weight" in tensors else tensors["embeddings"]
+    element_type = str(stored.dtype)
+    table = stored.astype(np.float32)
+    if "embedding.weight" not in tensors:
+        table = table if "mapping" not in tensors else table[tensors["mapping"]]
+        if "weights" in tensors:
+            table = table * tensors["weights"].astype(np.float32)[:, None]
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    normalize = any(str(module["type"]).endswith("Normalize") for module in modules)
     tokenizer_json = (base / "tokenizer.json").read_text(encoding="utf-8")
     truncation = json.loads(tokenizer_json).get("truncation") or {}
+    settings = read_optional_object(folder / "config_sentence_transformers.json")
+    prompts = {name: text for name, text in (settings.get("prompts") or {}).items() if text}
+    unk_id = unknown_id(load_tokenizer(tokenizer_json))
+    # A row of zeros counts for nothing as long as lengths do not matter.
+    counts = unk_id is not None and bool(not normalize or table[unk_id].any())
     readme = folder / "README.md"
     card = readme.read_bytes() if readme.is_file() else None
     for name in _MOVED:
         (base / name).unlink()
     write_student(
         folder,
-        table=stored.astype(np.float32),
+        table=table,
         tokenizer_json=tokenizer_json,
-        element_type=str(stored.dtype),
-        normalize=any(str(module["type"]).endswith("Normalize") for module in modules),
+        element_type=element_type,
+        normalize=normalize,
         max_tokens=truncation.get("max_length"),
-        config_extra={},
+        count_unknown=counts,
+        config_extra={"prompts": prompts} if prompts else {},
         card={},
         lineage={"origin": origin},
     )
     if card is not None:
         readme.write_bytes(card)
-    return [
-        "rewritten from a StaticEmbedding; words unknown to the tokenizer now count for nothing, "
-        "where sentence-transformers averages a row for them"
-    ]
+    notes = ["rewritten from a StaticEmbedding, whose vectors stay as they were"]
+    if counts:
+        notes.append(
+            "unknown words count, as in sentence-transformers; model2vec would leave them out"
+        )
+    return notes
 
 
-def _verify_manifest(folder: Path, skipped: set[str]) -> None:
+def verify_manifest(folder: Path, skipped: set[str]) -> None:
     """A student of ours must be what its manifest says."""
     try:
         listed = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])

@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 
 STORED_TYPES = ("float32", "float16", "int8")
+COUNT_UNKNOWN = "count_unknown"  # true in config.json: unknown words are averaged like all others
 # model2vec cuts a text at this many tokens when its config is silent.
 DEFAULT_MAX_TOKENS = 512
 
@@ -76,7 +77,9 @@ class StudentArrays:
             table=tensors["embeddings"],
             weights=None if weights is None else weights.astype(np.float32),
             mapping=None if mapping is None else mapping.astype(np.int64),
-            unk_id=unknown_id(load_tokenizer(tokenizer_json)),
+            unk_id=None
+            if config.get(COUNT_UNKNOWN)
+            else unknown_id(load_tokenizer(tokenizer_json)),
             normalize=bool(config.get("normalize", False)),
             max_tokens=None if max_tokens is None else int(max_tokens),
             tokenizer_json=tokenizer_json,

@@ -16,7 +16,11 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.export.card import write_card
 from stillroom_server.distillation.export.manifest import write_json, write_manifest
 from stillroom_server.distillation.export.quantize import quantize
-from stillroom_server.distillation.export.reference import load_tokenizer, unknown_id
+from stillroom_server.distillation.export.reference import (
+    COUNT_UNKNOWN,
+    load_tokenizer,
+    unknown_id,
+)
 
 _MODULES = "sentence_transformers.models"
 
@@ -36,6 +40,7 @@ def write_student(
     metrics: Mapping[str, Any] | None = None,
     mapping: NDArray[np.int64] | None = None,
     weights: NDArray[np.float32] | None = None,
+    count_unknown: bool = False,
 ) -> None:
     """Writes config.json, tokenizer.json, model.safetensors, modules.json, README.md and
     stillroom.json.
@@ -44,7 +49,8 @@ def write_student(
     unknown token is stored as zeros, whatever it was: model2vec drops that token,
     sentence-transformers averages its row, and zeros are the only value on which they agree. With
     ``mapping`` and ``weights``, both (vocabulary,), tokens share the rows of a smaller table: token
-    i has ``weights[i] * table[mapping[i]]``, and the unknown token a weight of zero. The
+    i has ``weights[i] * table[mapping[i]]``, and the unknown token a weight of zero.
+    ``count_unknown`` keeps its row instead, and averages it as sentence-transformers does. The
     same arguments give the same bytes. ``max_tokens`` None means never cut. ``card`` is as
     ``card.write_card`` takes it.
 
@@ -62,7 +68,9 @@ def write_student(
     vocabulary = len(table) if mapping is None else len(mapping)
     _check_ids(tokenizer, vocabulary)
     unk_id = unknown_id(tokenizer)
-    if unk_id is not None:
+    if count_unknown:
+        config_extra = {**config_extra, COUNT_UNKNOWN: True}
+    elif unk_id is not None:
         if weights is None:
             table = table.copy()
             table[unk_id] = 0.0

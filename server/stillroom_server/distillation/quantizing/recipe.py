@@ -113,6 +113,7 @@ def quantize_student(
                 max_tokens=files.config.get("max_length", files.max_tokens),
                 mapping=rows.mapping,
                 weights=rows.weights,
+                count_unknown=bool(files.config.get("count_unknown")),
                 config_extra=kept,
                 card={
                     "title": name,
