@@ -29,6 +29,7 @@ from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc.distillation import DistillationServicer
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.operation_messages import OperationMessages
+from stillroom_server.rpc.recipes import RECIPES
 from stillroom_server.security.paths import AllowedRoots
 from stillroom_server.uploads.model import UploadFormat, UploadHeader
 from stillroom_server.uploads.store import UploadStore
@@ -189,6 +190,11 @@ def test_what_is_quantized_is_a_student(front: Front) -> None:
     assert stored["recipe"] == {
         "quantize": {"element_type": "int8", "vocabulary_clusters": 9, "seed": 2}
     }
+
+
+def test_every_recipe_of_the_protocol_is_read() -> None:
+    fields = pb.DistillRequest.DESCRIPTOR.oneofs_by_name["recipe"].fields
+    assert {field.name for field in fields} == set(RECIPES)
 
 
 # Corpora

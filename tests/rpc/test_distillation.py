@@ -13,7 +13,7 @@ from google.protobuf import duration_pb2
 from google.rpc import code_pb2
 from serving import Details, Serving, serving
 
-from stillroom.v1 import common_pb2
+from stillroom.v1 import common_pb2, fidelity_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom.v1 import embedding_service_pb2 as embedding
 from stillroom.v1 import model_service_pb2 as models
@@ -104,6 +104,77 @@ def test_one_request_imports_the_teacher_and_distills(
     assert report.onnx_parity.runs == 200
     assert report.onnx_parity.min_cosine > 0.99999
     assert {"load", "encode", "verify"} <= set(report.seconds)
+
+
+def test_the_report_stays_with_the_version(server: Serving, distilled: pb.DistillResponse) -> None:
+    answer = ModelServiceStub(server.channel).GetModelVersion(
+        models.GetModelVersionRequest(name="small@1")
+    )
+    report = answer.model_version.fidelity
+    assert report == distilled.report
+    assert report.recipe == "static"
+    assert report.element_type == common_pb2.ELEMENT_TYPE_FLOAT16
+    assert report.text_source == fidelity_pb2.FIDELITY_TEXTS_BUILT_IN
+    assert report.texts > 0
+    assert -1 <= report.similarity_spearman <= 1
+    assert report.prefixes[-1].dimensions == DIMENSIONS
+    assert {loss.element_type for loss in report.quantizations} >= {
+        common_pb2.ELEMENT_TYPE_FLOAT32,
+        common_pb2.ELEMENT_TYPE_INT8,
+    }
+    assert report.student_texts_per_second > 0
+
+
+def test_a_student_that_is_not_good_enough_is_not_registered(
+    server: Serving, distilled: pb.DistillResponse
+) -> None:
+    pairs = [
+        pb.SimilarityPair(similarity=index, first="the quick fox", second=text)
+        for index, text in enumerate(["a dog", "the fox", "the quick fox jumps"])
+    ]
+    operation = DistillationServiceStub(server.channel).Distill(
+        pb.DistillRequest(
+            teacher="small-teacher",
+            name="poor",
+            static=pb.StaticRecipe(dimensions=2),
+            minimum_fidelity=pb.MinimumFidelity(mean_cosine=1.0),
+            evaluations=[
+                pb.EvaluationSet(
+                    name="mine",
+                    kind=fidelity_pb2.EVALUATION_KIND_SIMILARITY,
+                    pairs=pb.SimilarityPairs(values=pairs),
+                )
+            ],
+        )
+    )
+    last, metadata = watched(server, operation)[-1]
+    assert metadata.state == STATE.OPERATION_STATE_FAILED
+    details = Details(last.error)
+    assert details.info.reason == "FIDELITY_TOO_LOW"
+    report = fidelity_pb2.FidelityReport()
+    assert any(detail.Unpack(report) for detail in last.error.details)
+    assert report.mean_cosine < 1.0
+    assert [(score.name, score.count) for score in report.scores] == [("mine", 3)]
+    with pytest.raises(grpc.RpcError) as caught:
+        ModelServiceStub(server.channel).GetModel(models.GetModelRequest(name="poor"))
+    assert Details(caught.value).code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_student_is_quantized(server: Serving, distilled: pb.DistillResponse) -> None:
+    operation = DistillationServiceStub(server.channel).Distill(
+        pb.DistillRequest(
+            teacher="small@1",
+            name="smaller",
+            quantize=pb.QuantizeRecipe(element_type=common_pb2.ELEMENT_TYPE_INT8),
+        )
+    )
+    last, _ = watched(server, operation)[-1]
+    response = pb.DistillResponse()
+    assert last.response.Unpack(response), last.error
+    assert response.teacher_version == "models/small/versions/1"
+    assert response.report.recipe == "quantize"
+    assert response.report.mean_cosine > 0.99
+    assert response.report.student_bytes < response.report.teacher_bytes
 
 
 def test_the_student_serves_at_once(server: Serving, distilled: pb.DistillResponse) -> None:
