@@ -40,6 +40,8 @@ class FeatureCache:
     def take(self, key: str, path: Path) -> bool:
         """Put the file of ``key``, not checked, at ``path``, which is not there yet; whether there
         is one. Raises ResourceExhausted (DISK_FULL) where it has to be copied."""
+        if self._limit <= 0:
+            return False
         kept = self._path(key)
         try:
             with disk_full_is_exhaustion():
@@ -52,6 +54,7 @@ class FeatureCache:
     def put(self, key: str, path: Path) -> None:
         """Keep the whole file ``path`` for ``key``; where that fails, it is not kept."""
         if path.stat().st_size > self._limit:
+            self.trim()  # of what an earlier, larger limit allowed
             return
         unfinished = self._root / f"{uuid.uuid4().hex}{UNFINISHED}"
         try:
