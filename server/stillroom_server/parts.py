@@ -148,6 +148,7 @@ def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -
         registry.folder,
         metrics,
         idle_seconds=settings.teacher_engine_idle_seconds,
+        hang_seconds=settings.teacher_engine_hang_seconds,
     )
 
 

@@ -159,6 +159,11 @@ class Settings(BaseSettings):
     teacher_engine_idle_seconds: float = Field(
         60, ge=0, description="seconds until an engine without a teacher ends"
     )
+    teacher_engine_hang_seconds: float = Field(
+        60,
+        gt=0,
+        description="seconds without life after which an engine that has work is killed",
+    )
     max_teacher_queue_bytes: int = Field(
         16 * MEGABYTE, ge=1, description="bytes of text in flight to teachers"
     )

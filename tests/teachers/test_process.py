@@ -49,6 +49,15 @@ def server(copy: Path) -> Iterator[Serving]:
         yield running
 
 
+def embedded_again(stub: EmbeddingServiceStub) -> bool:
+    """Whether a text is answered; not yet, where the front has not seen the engine's end."""
+    try:
+        return stub.Embed(SHORT).embeddings.vectors.count == 1
+    except grpc.RpcError as error:
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        return False
+
+
 def test_a_killed_engine_fails_only_its_requests_and_comes_back(server: Serving) -> None:
     stub = EmbeddingServiceStub(server.channel)
     stub.Embed(SHORT)
@@ -67,7 +76,7 @@ def test_a_killed_engine_fails_only_its_requests_and_comes_back(server: Serving)
             assert details.code is grpc.StatusCode.UNAVAILABLE
             assert details.info.reason == "TEACHER_ENGINE_LOST"
             assert details.retry_seconds is not None
-    assert stub.Embed(SHORT).embeddings.vectors.count == 1
+    wait_until(lambda: embedded_again(stub))
     (successor,) = engines(os.getpid())
     assert successor != engine
     wait_until(lambda: not folder.exists())
@@ -77,6 +86,27 @@ def test_a_killed_engine_fails_only_its_requests_and_comes_back(server: Serving)
     wait_until(lambda: not is_running(successor))
     assert not info.GetServerInfo(server_service_pb2.GetServerInfoRequest()).loaded_models
     assert stub.Embed(SHORT).embeddings.vectors.count == 1
+
+
+def test_a_hung_engine_is_killed_and_replaced(copy: Path) -> None:
+    with serving(copy, device="cpu", teacher_engine_hang_seconds=2.0) as running:
+        stub = EmbeddingServiceStub(running.channel)
+        stub.Embed(SHORT)
+        (engine,) = engines(os.getpid())
+        os.kill(engine, signal.SIGSTOP)
+        try:
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Embed(SHORT, timeout=60)
+            details = Details(caught.value)
+            assert details.code is grpc.StatusCode.UNAVAILABLE
+            assert details.info.reason == "TEACHER_ENGINE_LOST"
+            assert details.retry_seconds is not None
+            wait_until(lambda: not is_running(engine))
+        finally:
+            if is_running(engine):
+                os.kill(engine, signal.SIGKILL)
+        wait_until(lambda: embedded_again(stub))
+        assert engines(os.getpid()) != [engine]
 
 
 def test_the_front_stays_light_and_its_death_ends_the_engine(copy: Path) -> None:

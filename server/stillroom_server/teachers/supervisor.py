@@ -86,6 +86,16 @@ class EngineSupervisor:
             await asyncio.gather(self._starting, return_exceptions=True)
         await self.retire()
 
+    def kill(self) -> None:
+        """Ends an engine that hangs: as if it had died, so its requests get Unavailable and the
+        next one starts another."""
+        if self._engine is not None:
+            _log.error(
+                "the teacher engine (process %d) has work and shows no life; killing it",
+                self._engine.pid,
+            )
+            self._engine.kill()
+
     async def retire(self) -> None:
         """Ends the engine; the next ``get`` starts another."""
         engine, self._engine = self._engine, None
@@ -200,6 +210,11 @@ class EngineProcess:
     async def wait(self) -> int:
         """Its exit status, once it has ended."""
         return await self._process.wait()
+
+    def kill(self) -> None:
+        """Ends it at once; ``wait`` tells when it has."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def stop(self) -> None:
         """Ends it and removes what it leaves."""

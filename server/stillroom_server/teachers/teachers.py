@@ -29,6 +29,7 @@ from stillroom_server.teachers.values import (
     Work,
     WorkResult,
 )
+from stillroom_server.teachers.watchdog import Watchdog
 
 _POLL_SECONDS = 1.0
 _MAX_KNOWN = 4096
@@ -85,7 +86,7 @@ class Teachers:
     """Lives in the front's event loop.
 
     ``folder_of`` has a version's files in a folder and may block; ``idle_seconds`` without a loaded
-    teacher end the engine.
+    teacher end the engine; one that has work and shows no life for ``hang_seconds`` is killed.
     """
 
     def __init__(
@@ -96,9 +97,11 @@ class Teachers:
         observer: Observer,
         *,
         idle_seconds: float,
+        hang_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._supervisor = supervisor
+        self._watchdog = Watchdog(hang_seconds, clock)
         self._admission = admission
         self._folder_of = folder_of
         self._observer = observer
@@ -198,9 +201,11 @@ class Teachers:
         link = self._supervisor.link
         if link is None:
             self._report = _NO_REPORT
+            self._watchdog.rest()
             return
         with contextlib.suppress(StillroomError):
             self._report = await link.report()
+            self._watchdog.heard(self._report)
             for batch in self._report.batches:
                 self._observe(batch)
 
@@ -226,6 +231,8 @@ class Teachers:
         await self._supervisor.stop()
 
     async def _call(self, ask: Callable[[EngineLink], Awaitable[A]]) -> A:
+        if not self._calls:
+            self._watchdog.rest()
         self._calls += 1
         try:
             link = await self._supervisor.get()
@@ -241,6 +248,9 @@ class Teachers:
         while self._supervisor.link is not None or self._calls:
             await asyncio.sleep(_POLL_SECONDS)
             await self.refresh()
+            if self._calls and self._watchdog.hangs():
+                self._supervisor.kill()
+                self._watchdog.rest()
             idle = self._clock() - self._last_used >= self._idle
             if idle and not self._calls and not self._report.loaded:
                 await self._supervisor.retire()
