@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 from stillroom_registry.errors import InvalidArgument
 
 M = TypeVar("M", bound=Message)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ServicerContext(Protocol):
@@ -57,3 +60,23 @@ def parse(message_class: type[M], data: bytes, limit: int) -> M:
 
 in_thread = asyncio.to_thread
 """Runs a function off the event loop: for whatever waits on the disk or the database."""
+
+
+async def to_its_end(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs heavy work off the event loop, and does not return before it has ended.
+
+    A thread cannot be stopped. If a cancelled caller left at once, what it holds, its place in the
+    admission above all, would be free while the work goes on; and one who asks and leaves again
+    and again would pile up work without limit.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    left: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as error:
+            left = error
+    if left is not None:
+        work.exception()  # nobody is there to be told
+        raise left
+    return work.result()

@@ -22,7 +22,7 @@ from stillroom_server.observability.metrics import EmbedMetrics
 from stillroom_server.rpc import embed_messages
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.answers import AnswerLimit, Answers
-from stillroom_server.rpc.call import Call, in_thread, parse
+from stillroom_server.rpc.call import Call, parse, to_its_end
 from stillroom_server.rpc.embed_messages import FRAMING_BYTES, Request
 from stillroom_server.rpc.one_text import OneTextAnswers
 from stillroom_server.rpc.pipeline import Pending, Started, in_order
@@ -128,7 +128,7 @@ class EmbeddingServicer:
             embed_messages.check_texts(request.texts, request.ByteSize(), self._settings)
             try:
                 loaded = await self._model(request.model)
-                return await in_thread(self._tokenize, loaded, request)
+                return await to_its_end(self._tokenize, loaded, request)
             except NotAStudent as other:
                 version = teacher_version(other)
             seconds = call.seconds_left()
@@ -181,4 +181,4 @@ class EmbeddingServicer:
             return await asyncio.wrap_future(embedder.submit(texts, options, wait=wait))
         if embedder.cost(texts, options) <= INLINE_CHARACTERS:
             return embedder.embed(texts, options)
-        return await asyncio.to_thread(embedder.embed, texts, options)
+        return await to_its_end(embedder.embed, texts, options)
