@@ -13,10 +13,11 @@ from stillroom.cli.session import Session
 if TYPE_CHECKING:
     from stillroom.v1 import distillation_service_pb2 as pb
 
-_TEXTS = "Texts"
-_STATIC = "Static students (static, static-tuned)"
-_TRAINED = "Trained students (static-tuned, transformer)"
-_DEMANDS = "Demands"
+# Which students an option is for.
+_STATIC = "Static"
+_TUNED = "Static-tuned"
+_TRAINED = "Trained"
+_SHALLOW = "Transformer"
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +25,8 @@ def register(app: typer.Typer) -> None:
     command(app, "distill")(distill)
 
 
-def _option(panel: str, text: str, **settings: Any) -> Any:
-    return typer.Option(rich_help_panel=panel, help=text, **settings)
+def _option(whose: str, text: str, **settings: Any) -> Any:
+    return typer.Option(help=f"{whose}: {text}", **settings)
 
 
 def distill(
@@ -48,34 +49,34 @@ def distill(
     ] = None,
     corpus: Annotated[
         Path | None,
-        _option(
-            _TEXTS, "Texts of the domain on this machine, one a line; uploaded.", metavar="FILE"
+        typer.Option(
+            help="Texts of the domain on this machine, one a line; uploaded.", metavar="FILE"
         ),
     ] = None,
     corpus_path: Annotated[
         str | None,
-        _option(_TEXTS, "Instead: on the server, inside an allowed root.", metavar="SERVERFILE"),
+        typer.Option(
+            help="Instead of --corpus: on the server, in an allowed root.", metavar="SERVERFILE"
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
-        _option(_TEXTS, "Instead: a dataset on the Hub.", metavar="REPO[@REVISION]"),
+        typer.Option(help="Instead of --corpus: a dataset on the Hub.", metavar="REPO[@REVISION]"),
     ] = None,
-    dataset_split: Annotated[str | None, _option(_TEXTS, "Of the dataset (train).")] = None,
-    dataset_column: Annotated[str | None, _option(_TEXTS, "Of the dataset (text).")] = None,
+    dataset_split: Annotated[str | None, typer.Option(help="Of the dataset (train).")] = None,
+    dataset_column: Annotated[str | None, typer.Option(help="Of the dataset (text).")] = None,
     evaluate: Annotated[
         list[str] | None,
-        _option(
-            _TEXTS,
-            "CSV or TSV with known answers, uploaded and scored: rows of score, sentence, sentence,"
-            " or columns text and label; repeatable.",
+        typer.Option(
+            help="CSV or TSV with known answers, uploaded and scored: rows of score, sentence,"
+            " sentence, or columns text and label; repeatable.",
             metavar="NAME=FILE",
         ),
     ] = None,
     evaluate_test: Annotated[
         list[str] | None,
-        _option(
-            _TEXTS,
-            "Labels to test that evaluation on, rather than a fifth of it.",
+        typer.Option(
+            help="Labels to test that evaluation on, rather than a fifth of it.",
             metavar="NAME=FILE",
         ),
     ] = None,
@@ -88,71 +89,66 @@ def distill(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random (0).")] = None,
     variance: Annotated[
-        float | None, _option(_STATIC, "Instead: dimensions that explain this share of it.")
+        float | None,
+        _option(_STATIC, "instead of --dimensions, so many as explain this share of the variance."),
     ] = None,
     all_dimensions: Annotated[
         bool,
         typer.Option(
             "--all-dimensions",
-            help="Instead: the teacher's, without PCA.",
-            rich_help_panel=_STATIC,
+            help="Static: instead of --dimensions, the teacher's, without PCA.",
         ),
     ] = False,
     sif_coefficient: Annotated[
-        float | None, _option(_STATIC, "Weighs frequent tokens down (1e-4); 0 does not.")
+        float | None, _option(_STATIC, "weighs frequent tokens down (1e-4); 0 does not.")
     ] = None,
     pooling: Annotated[
         str | None,
         _option(_STATIC, "mean, first, last, pooler; the teacher's own unless given."),
     ] = None,
     add_words: Annotated[
-        Path | None, _option(_STATIC, "Words to add, one a line.", metavar="FILE")
+        Path | None, _option(_STATIC, "words to add, one a line.", metavar="FILE")
     ] = None,
     remove_tokens: Annotated[
-        Path | None, _option(_STATIC, "Tokens to drop, one a line.", metavar="FILE")
+        Path | None, _option(_STATIC, "tokens to drop, one a line.", metavar="FILE")
     ] = None,
     remove_pattern: Annotated[
-        str | None, _option(_STATIC, "Regular expression of tokens to drop.")
+        str | None, _option(_STATIC, "regular expression of tokens to drop.")
     ] = None,
-    prompt_name: Annotated[str | None, _option(_STATIC, "A prompt of the teacher's.")] = None,
-    epochs: Annotated[int | None, _option(_TRAINED, "Passes over the corpus at most.")] = None,
+    prompt_name: Annotated[str | None, _option(_STATIC, "a prompt of the teacher's.")] = None,
+    epochs: Annotated[int | None, _option(_TRAINED, "passes over the corpus at most.")] = None,
     time_budget: Annotated[
-        float | None, _option(_TRAINED, "Seconds of training at most.", metavar="SECONDS")
+        float | None, _option(_TRAINED, "seconds of training at most.", metavar="SECONDS")
     ] = None,
     held_out: Annotated[
-        float | None, _option(_TRAINED, "Share of the corpus kept for the report (0.05).")
+        float | None, _option(_TRAINED, "share of the corpus kept for the report (0.05).")
     ] = None,
     grow_words: Annotated[
-        int | None, _option(_TRAINED, "Static-tuned: words of the corpus to add, at most.")
+        int | None, _option(_TUNED, "words of the corpus to add, at most.")
     ] = None,
-    grow_pairs: Annotated[
-        int | None, _option(_TRAINED, "Static-tuned: word pairs of it to add, at most.")
-    ] = None,
+    grow_pairs: Annotated[int | None, _option(_TUNED, "word pairs of it to add, at most.")] = None,
     matryoshka: Annotated[
         list[int] | None,
-        _option(_TRAINED, "Static-tuned: a prefix to train, in dimensions; repeatable."),
+        _option(_TUNED, "a prefix to train, in dimensions; repeatable."),
     ] = None,
     layers: Annotated[
-        int | None, _option(_TRAINED, "Transformer: layers of the teacher's that are kept.")
+        int | None, _option(_SHALLOW, "layers of the teacher's that are kept.")
     ] = None,
-    hidden_size: Annotated[
-        int | None, _option(_TRAINED, "Transformer: width of the hidden layers.")
-    ] = None,
+    hidden_size: Annotated[int | None, _option(_SHALLOW, "width of the hidden layers.")] = None,
     vocabulary_clusters: Annotated[
         int | None, typer.Option(help="Quantize: rows that the table is clustered into.")
     ] = None,
     minimum_fidelity: Annotated[
         str | None,
-        _option(
-            _DEMANDS,
-            "Fail below it: a mean cosine, or mean_cosine=0.8,similarity_spearman=0.8,"
-            "recall_at_10=0.4.",
+        typer.Option(
+            help="Fail below it: a mean cosine to the teacher, or such as"
+            " mean_cosine=0.8,recall_at_10=0.4; there is similarity_spearman, too.",
             metavar="DEMAND",
         ),
     ] = None,
-    budget_seconds: Annotated[float | None, _option(_DEMANDS, "Wall-clock seconds.")] = None,
-    budget_memory_bytes: Annotated[int | None, _option(_DEMANDS, "Peak memory.")] = None,
-    budget_result_bytes: Annotated[int | None, _option(_DEMANDS, "Size of the student.")] = None,
+    budget_seconds: Annotated[float | None, typer.Option(help="Wall-clock seconds.")] = None,
+    budget_memory_bytes: Annotated[int | None, typer.Option(help="Peak memory.")] = None,
+    budget_result_bytes: Annotated[int | None, typer.Option(help="Size of the student.")] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
