@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from stillroom_server.distillation.corpus import Corpus
@@ -29,6 +30,7 @@ class Loads:
     ) -> None:
         self.loads = 0
         self.rows = 0
+        self.threads: set[int] = set()
         self._folder = folder
         self._change = change
 
@@ -39,6 +41,7 @@ class Loads:
 
         def encode_ids(ids: Sequence[Any], **options: Any) -> NDArray[np.float32]:
             self.rows += len(ids)
+            self.threads.add(torch.get_num_threads())
             changed: NDArray[np.float32] = self._change(real(ids, **options))
             return changed
 

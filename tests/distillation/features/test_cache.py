@@ -106,6 +106,15 @@ def test_a_disk_that_keeps_nothing_is_no_failure(
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_vectors_of_another_key_or_length_are_not_taken_for_whole(
+    cache: FeatureCache, tmp_path: Path
+) -> None:
+    path = keep(cache, tmp_path, 1)
+    assert check_vectors(path, key(1), 10) == 8
+    assert check_vectors(path, key(2), 10) is None
+    assert check_vectors(path, key(1), 11) is None
+
+
 def test_putting_twice_changes_nothing(cache: FeatureCache, tmp_path: Path) -> None:
     path = keep(cache, tmp_path, 1)
     cache.put(key(1), path)
