@@ -1,0 +1,135 @@
+"""STATIC_TUNED, step by step: vocabulary, bags of rows, closed form, training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument
+from stillroom_server.distillation.options import fields_under
+from stillroom_server.distillation.tuning import objective, start, training
+from stillroom_server.distillation.tuning.options import DEFAULT_EPOCHS, TunedOptions
+from stillroom_server.distillation.tuning.protocols import Checkpoints, Context, Corpus, Features
+from stillroom_server.distillation.tuning.threads import sparse_times
+from stillroom_server.distillation.tuning.work import Work
+from stillroom_server.distillation.vocabulary import StudentVocabulary
+
+PHASES = ("prepare", "fit", "train")
+FEWEST_TEXTS = 128
+"""Of a corpus, held out ones included: below it, a student is fitted to too little and judged by
+less."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """``table`` (rows, d) float32, a row for every id of ``tokenizer_json``; weights are folded in.
+
+    ``axes`` (h, d) float32 take the teacher's vectors, of length one, to what the student was to
+    say. ``facts`` are JSON; but for ``seconds`` of training they hold nothing read off the clock.
+    """
+
+    table: NDArray[np.float32]
+    tokenizer_json: str
+    axes: NDArray[np.float32]
+    facts: dict[str, Any]
+
+
+def tune(
+    vocabulary: StudentVocabulary,
+    encode_rows: Callable[[], NDArray[np.float32]],
+    corpus: Corpus,
+    features: Features,
+    options: TunedOptions,
+    checkpoints: Checkpoints,
+    context: Context,
+    folder: Path,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Tuned:
+    """Fits a static student of ``vocabulary`` to the teacher's vectors of ``corpus``.
+
+    ``encode_rows`` gives the teacher's vectors (V, h) of the vocabulary's rows, not normalized; it
+    is called when ``folder``, which lasts from attempt to attempt, does not hold them. ``clock``
+    (seconds) matters to ``time_budget_seconds`` alone.
+
+    The same arguments give the same bits, with any number of threads and after any number of
+    interruptions, unless the time budget ends training. Memory does not grow with the corpus.
+
+    Raises InvalidArgument (under ``static_tuned``) for more dimensions than the teacher's,
+    FailedPrecondition (CORPUS_TOO_SMALL, NO_KNOWN_TOKENS, TEACHER_CONSTANT, TEACHER_NOT_FINITE,
+    TRAINING_DIVERGED), ResourceExhausted (DISK_FULL), and what ``context`` raises.
+    """
+    with fields_under("static_tuned.static"):
+        asked = options.static.dimensions_of(features.dim)
+    if isinstance(asked, int):
+        _prefixes(options, asked)  # before anything is paid for
+    _check_size(corpus)
+    context.progress("prepare", 0, 0, unit="shards")
+    work = Work(vocabulary, encode_rows, corpus, features, options, context, folder)
+    work.prepare()
+    context.progress("fit", 0, 0, unit="rounds")
+    axes, explained = work.axes(asked)
+    dimensions = int(axes.shape[1])
+    prefixes = _prefixes(options, dimensions)
+    trainer = training.Trainer(
+        training.Material(work.training.counts, work.text, work.judged(), axes),
+        objective.Objective((*prefixes, dimensions)),
+        epochs=options.max_epochs or DEFAULT_EPOCHS,
+        seed=options.static.seed,
+        budget=options.time_budget_seconds,
+        key=work.key,
+        checkpoints=checkpoints,
+        context=context,
+        clock=clock,
+    )
+    state = trainer.run(lambda: work.fitted(axes))
+    table = sparse_times(work.expansion, state.best)
+    table[list(vocabulary.silent)] = 0.0
+    facts = {
+        "dimensions": dimensions,
+        "prefixes": list(prefixes),
+        "explained_variance": round(explained, 6),
+        "base_rows": work.vocabulary.base_rows,
+        "grown_words": len(work.vocabulary.words),
+        "grown_pairs": len(work.vocabulary.pairs),
+        "training_texts": sum(work.training.counts),
+        "held_out_texts": sum(work.held_out.counts),
+        "epochs": state.epoch,
+        "steps": state.adam.steps,
+        "held_out_loss": state.best_loss,
+        "history": state.history,
+        "stopped": state.stopped,
+        "seconds": round(state.seconds, 3),
+        "rate": training.RATE,
+        "dropout": training.DROPOUT,
+        "temperature": objective.TEMPERATURE,
+        "prior": start.PRIOR,
+    }
+    return Tuned(table, work.vocabulary.tokenizer_json, axes, facts)
+
+
+def _check_size(corpus: Corpus) -> None:
+    held_out = sum(shard.count for shard in corpus.held_out)
+    texts = sum(shard.count for shard in corpus.training) + held_out
+    if texts < FEWEST_TEXTS or not held_out:
+        raise FailedPrecondition(
+            f"{texts:,} distinct texts are too few to fit a student to, and to judge it by;"
+            f" give {FEWEST_TEXTS} or more, or use the recipe static, which needs none",
+            reason="CORPUS_TOO_SMALL",
+            field="corpus",
+            metadata={"texts": str(texts), "least": str(FEWEST_TEXTS)},
+        )
+
+
+def _prefixes(options: TunedOptions, dimensions: int) -> tuple[int, ...]:
+    try:
+        return options.prefixes_of(dimensions)
+    except InvalidArgument as error:
+        error.field = f"static_tuned.{error.field}"
+        raise
