@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     max_response_bytes: int = Field(4_000_000, ge=1024, description="bytes of one unary answer")
     max_texts: int = Field(4096, ge=1, description="texts a request or stream item")
     max_text_bytes: int = Field(1 * MEGABYTE, ge=1, description="UTF-8 bytes of one text")
+    max_tokenize_bytes: int = Field(
+        256_000, ge=1, description="bytes of one Tokenize request; a token takes 500 of memory"
+    )
     max_correlation_id_bytes: int = Field(256, ge=0, description="bytes of a correlation_id")
     max_concurrent_requests: int = Field(512, ge=1, description="unary requests worked on at once")
     max_concurrent_streams: int = Field(128, ge=1, description="streams open at once")

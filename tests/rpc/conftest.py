@@ -14,6 +14,7 @@ LIMITS = {
     "max_texts": 64,
     "max_text_bytes": 10_000,
     "max_request_bytes": 60_000,
+    "max_tokenize_bytes": 20_000,
     "max_response_bytes": 4_096,
     "max_stream_bytes": 6_000,
 }

@@ -341,3 +341,13 @@ def test_wire_messages_equal_their_public_twins(
     item = pb.EmbedStreamResponse.FromString(encoded)
     assert item.embeddings == public.embeddings
     assert item.SerializeToString(deterministic=True) == encoded
+
+
+def test_tokenize_takes_less_than_embed(stub: EmbeddingServiceStub) -> None:
+    texts = ["card " * 1_500] * 3
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Tokenize(pb.TokenizeRequest(model="s", texts=texts))
+    details = Details(caught.value)
+    assert details.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert (details.info.reason, details.field) == ("REQUEST_TOO_LARGE", "texts")
+    assert details.info.metadata["limit"] == "20000"

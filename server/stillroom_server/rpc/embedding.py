@@ -125,7 +125,16 @@ class EmbeddingServicer:
         with self._admission.request():
             if request.max_tokens < 0:
                 raise InvalidArgument("max_tokens must not be negative", field="max_tokens")
-            embed_messages.check_texts(request.texts, request.ByteSize(), self._settings)
+            size, most = request.ByteSize(), self._settings.max_tokenize_bytes
+            embed_messages.check_texts(request.texts, size, self._settings)
+            if size > most:
+                raise InvalidArgument(
+                    f"the request has {size:,} bytes; Tokenize takes {most:,}"
+                    " (max_tokenize_bytes). Send fewer or shorter texts",
+                    reason="REQUEST_TOO_LARGE",
+                    field="texts",
+                    metadata={"bytes": str(size), "limit": str(most)},
+                )
             try:
                 loaded = await self._model(request.model)
                 return await to_its_end(self._tokenize, loaded, request)
