@@ -57,8 +57,8 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## every figure of the README (STILLROOM_BENCH_DATA names the data)
 	$(BIN)/python -m benchmarks
 
-bench-embed: $(STAMP)  ## the figures of serving alone: streams, one text, teachers
-	$(BIN)/python -m benchmarks stream teacher
+bench-embed: $(STAMP)  ## the figures of serving alone (BENCH_FLAGS: see python -m benchmarks -h)
+	$(BIN)/python -m benchmarks stream teacher saturated ready memory overload peer $(BENCH_FLAGS)
 
 protos: $(STAMP)  ## generate the Python code of the protos
 	$(BIN)/python protos/generate.py

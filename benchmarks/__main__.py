@@ -20,7 +20,19 @@ from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 
-from benchmarks import distill, machine, quality, report, stream, teacher
+from benchmarks import (
+    distill,
+    machine,
+    memory,
+    overload,
+    peer,
+    quality,
+    ready,
+    report,
+    saturated,
+    stream,
+    teacher,
+)
 from benchmarks.data import VARIABLE, Data, NoDataError
 from benchmarks.distill import SideFailedError
 from benchmarks.knobs import Knobs
@@ -37,7 +49,19 @@ BENCHMARKS: dict[str, Benchmark] = {
     "distill": distill.run,
     "stream": stream.run,
     "teacher": teacher.run,
+    "saturated": saturated.run,
+    "ready": ready.run,
+    "memory": memory.run,
+    "overload": overload.run,
+    "peer": peer.run,
 }
+FAILURES = (
+    SideFailedError,
+    ServerFailedError,
+    WorkerFailedError,
+    NoDataError,
+    peer.PeerFailedError,
+)
 FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 _PLAIN_WIDTH = 120
 
@@ -67,6 +91,15 @@ def parser() -> argparse.ArgumentParser:
         "--batches", type=_numbers, default=Knobs.batches, help="stream: texts a message"
     )
     made.add_argument("--calls", type=_positive, default=Knobs.calls, help="stream: unary calls")
+    made.add_argument(
+        "--concurrencies",
+        type=_numbers,
+        default=Knobs.concurrencies,
+        help="saturated: calls in flight",
+    )
+    made.add_argument("--starts", type=_positive, default=Knobs.starts, help="ready: of a server")
+    made.add_argument("--texts", type=_positive, default=Knobs.texts, help="memory: of them all")
+    made.add_argument("--seconds", type=float, default=Knobs.seconds, help="overload: of each load")
     return made
 
 
@@ -86,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return _measure(given.names or list(BENCHMARKS), knobs, data, given)
-    except (SideFailedError, ServerFailedError, WorkerFailedError, NoDataError) as error:
+    except FAILURES as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return FAILED
     except StillroomError as error:
@@ -139,6 +172,10 @@ def _knobs(given: argparse.Namespace) -> Knobs:
         batches=given.batches,
         calls=given.calls,
         warm_up=given.warm_up,
+        concurrencies=given.concurrencies,
+        starts=given.starts,
+        texts=given.texts,
+        seconds=given.seconds,
     )
 
 

@@ -11,7 +11,9 @@ class Knobs:
     """``teacher`` is the folder of the model inside ``package``; ``pairs`` are rounds of each side
     of ``distill``; ``rounds`` of about ``round_seconds`` each, at each of ``batches`` texts a
     message, those of ``stream``; ``calls`` its unary calls; ``warm_up`` the rounds of each side
-    before the first that counts."""
+    before the first that counts. ``concurrencies`` are the calls in flight of ``saturated``,
+    ``starts`` the servers of ``ready``, ``texts`` those of ``memory``, ``seconds`` the length of
+    each load of ``overload``."""
 
     package: str
     teacher: Path
@@ -22,3 +24,7 @@ class Knobs:
     batches: tuple[int, ...] = (1, 32, 256, 1024)
     calls: int = 3000
     warm_up: int = 1
+    concurrencies: tuple[int, ...] = (16, 64)
+    starts: int = 9
+    texts: int = 5_000_000
+    seconds: float = 60.0

@@ -85,6 +85,17 @@ def peak_memory(pid: int, proc: Path = PROC) -> int | None:
     return sum(found) if found else None
 
 
+def resident(pid: int, proc: Path = PROC, *, family: bool = True) -> int | None:
+    """Bytes that a process, and with ``family`` its living children, hold in memory now."""
+    found = []
+    for one in _family(pid, proc) if family else (pid,):
+        for line in _read(proc / str(one) / "status").splitlines():
+            name, _, value = line.partition(":")
+            if name == "VmRSS":
+                found.append(int(value.split()[0]) * 1024)
+    return sum(found) if found else None
+
+
 def children(pid: int, proc: Path = PROC) -> Iterator[int]:
     """The processes that a process started and that still run."""
     for listed in (proc / str(pid) / "task").glob("*/children"):

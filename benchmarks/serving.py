@@ -32,12 +32,15 @@ class Serving:
 
 
 @contextmanager
-def serving(data_dir: Path, log: Path, *flags: str) -> Iterator[Serving]:
+def serving(
+    data_dir: Path, log: Path, *flags: str, variables: Mapping[str, str] | None = None
+) -> Iterator[Serving]:
     """A server on a free port with its state in ``data_dir``, stopped by SIGTERM on exit.
 
-    What it logs goes to ``log``. ``flags`` are more flags of ``stillroom serve``. Settings in the
-    caller's environment do not reach it. Raises ServerFailedError when it does not say within
-    ``READY_SECONDS`` that it is ready, and on exit when its status is not 0.
+    What it logs goes to ``log``. ``flags`` are more flags of ``stillroom serve``, ``variables``
+    its environment instead of the caller's. Settings in either do not reach it. Raises
+    ServerFailedError when it does not say within ``READY_SECONDS`` that it is ready, and on exit
+    when its status is not 0.
     """
     command = [sys.executable, "-m", "stillroom", "serve", "--data-dir", str(data_dir)]
     command += ["--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0", *flags]
@@ -50,7 +53,7 @@ def serving(data_dir: Path, log: Path, *flags: str) -> Iterator[Serving]:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=environment(os.environ),
+            env=environment(os.environ if variables is None else variables),
             start_new_session=True,
         )
     try:

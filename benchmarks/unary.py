@@ -42,7 +42,7 @@ def compare(
     (workspace / "answer").write_bytes(answer)
     result: Result = {}
     seconds: dict[str, list[float]]
-    with _noop(workspace / "answer") as noop:
+    with noop_server(workspace / "answer") as (noop, _):
         servers = {"stillroom": server.address, "no-op": noop}
         for way, raw in (("Client.embed", False), ("gRPC alone", True)):
             say(f"one text: {way}")
@@ -81,8 +81,8 @@ def values(result: Result) -> dict[str, dict[str, dict[str, float]]]:
 
 
 @contextmanager
-def _noop(answer: Path) -> Iterator[str]:
-    """The address of a server that answers the bytes in ``answer``."""
+def noop_server(answer: Path) -> Iterator[tuple[str, int]]:
+    """The address and process id of a server that answers the bytes in ``answer``."""
     process: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.sides.noop_server", str(answer)],
         stdin=subprocess.PIPE,
@@ -94,7 +94,7 @@ def _noop(answer: Path) -> Iterator[str]:
     assert process.stdin is not None
     try:
         said: dict[str, Any] = json.loads(process.stdout.readline())
-        yield said["address"]
+        yield said["address"], process.pid
     finally:
         process.stdin.close()
         try:

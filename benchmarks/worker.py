@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from benchmarks.serving import environment
@@ -46,12 +47,15 @@ class Worker:
 
 @contextmanager
 def worker(
-    module: str, *arguments: str, settings: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    python: Path | None = None,
 ) -> Iterator[Worker]:
     """Runs ``python -m module arguments`` and ends it on exit. ``settings`` are added to its
-    environment."""
+    environment; ``python`` is another interpreter than this one."""
     process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [str(python or sys.executable), "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

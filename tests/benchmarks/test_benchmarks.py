@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import __main__ as command
-from benchmarks import distill, machine, meter, report, serving, stream
+from benchmarks import distill, machine, meter, peer, ready, report, serving, stream
 from benchmarks.data import FILES, Data, NoDataError
 from benchmarks.figures import Span
 from benchmarks.knobs import Knobs
@@ -250,3 +250,36 @@ def test_a_server_that_does_not_start_is_explained(tmp_path: Path) -> None:
         serving.serving(tmp_path / "data", tmp_path / "log", *flags),
     ):
         pass
+
+
+def test_an_installed_server_has_compiled_files(tmp_path: Path) -> None:
+    found = ready.installed({"PYTHONDONTWRITEBYTECODE": "1", "PATH": "/bin"}, tmp_path)
+    assert found == {"PATH": "/bin", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+
+
+def test_what_a_process_holds_now_is_with_or_without_its_children(tmp_path: Path) -> None:
+    proc(tmp_path, busy=0, ticks=0, child=0)
+    for pid in (7, 8):
+        (tmp_path / f"{pid}/status").write_text(f"VmHWM:\t 99 kB\nVmRSS:\t {pid} kB\n")
+    assert meter.resident(7, tmp_path) == 15 * 1024
+    assert meter.resident(7, tmp_path, family=False) == 7 * 1024
+    assert meter.resident(9, tmp_path) is None
+
+
+def test_the_peer_is_told_where_the_student_is(tmp_path: Path) -> None:
+    peer.write_settings(tmp_path, Path("/s"), peer.Setting(2, 8), [1, 2, 3])
+    server = json.loads((tmp_path / "settings.json").read_text())
+    assert (server["grpc_port"], server["parallel_workers"]) == (2, 2)
+    model = json.loads((tmp_path / "model-settings.json").read_text())
+    assert model["parameters"] == {"uri": "/s"}
+
+
+def test_a_peer_that_cannot_be_installed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pins = tmp_path / "peer.txt"
+    pins.write_text("not a requirement !!\n")
+    with pytest.raises(peer.PeerFailedError, match=r"peer\.txt cannot be installed"):
+        peer.interpreter(pins)
+    assert list((tmp_path / "cache" / "stillroom-bench").iterdir()) == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks import quality, unary
+from benchmarks import memory, overload, quality, saturated, unary
 from benchmarks.data import Labeled, Pairs
 from benchmarks.figures import Span, percentile, ratio, summarize
 
@@ -83,3 +83,59 @@ def test_accuracy_is_a_percentage_of_the_test_part() -> None:
 def test_one_figure_below_the_tolerance_is_a_miss() -> None:
     assert quality.not_below({"STS 2012": -0.1, "TREC": 3.0})
     assert not quality.not_below({"STS 2012": -0.11, "TREC": 3.0})
+
+
+def spans(rates: list[float], cpu: float) -> list[Span]:
+    """Rounds of a second."""
+    return [Span(rate, 1.0, {"server": cpu * rate}) for rate in rates]
+
+
+def test_saturated_ratios_are_of_neighbors_not_of_medians() -> None:
+    ours, nothing = spans([600, 60, 700], 0.002), spans([1000, 100, 1000], 0.001)
+    assert saturated.shares(list(zip(ours, nothing, strict=True))) == pytest.approx((0.6, 2.0))
+
+
+def test_growth_is_to_the_most_of_the_later_looks() -> None:
+    assert memory.growth([100, 104, 101]) == pytest.approx(1.04)
+    assert math.isnan(memory.growth([0, 0]))
+
+
+def test_varied_texts_are_twice_as_many_and_all_different() -> None:
+    assert memory.varied(["a", "b"]) == ["a", "b", "a 0", "b 1"]
+
+
+def open_loop(goodput: float, p99: float | None, recovery: float) -> dict[str, object]:
+    """The report of a load client."""
+    summary = None if p99 is None else {"p99": p99}
+    return {
+        "rate": 500.0,
+        "per_second": {"messages": goodput},
+        "messages": {"unsent": 7},
+        "failure_seconds": summary,
+        "latency_seconds": {"p99": 0.2},
+        "recovery": recovery,
+        "errors": [{"code": "RESOURCE_EXHAUSTED", "reason": "TEACHER_TOO_BUSY", "count": 3}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("goodput", "p99", "recovery", "most", "met"),
+    [
+        (95, 0.04, 0.5, 120, [True, True, True, True]),
+        (85, 0.06, 2.5, 200, [False, False, False, False]),
+        (95, None, 0.5, 120, [True, None, True, True]),
+    ],
+)
+def test_overload_is_judged_by_what_was_wanted(
+    goodput: float, p99: float | None, recovery: float, most: int, met: list[bool | None]
+) -> None:
+    found = overload.judged(100.0, open_loop(goodput, p99, recovery), 100, most)
+    assert found.share == goodput / 100
+    assert found.errors == {"RESOURCE_EXHAUSTED TEACHER_TOO_BUSY": 3}
+    targets = overload.targets(overload.Case("teacher", 32, 0.9, refusals=True), found)
+    assert [target.met for target in targets] == met
+
+
+def test_a_reported_case_still_has_to_recover() -> None:
+    found = overload.judged(100.0, open_loop(10, 0.01, 0.1), 100, 100)
+    assert len(overload.targets(overload.Case("student", 1, None), found)) == 2
