@@ -66,7 +66,7 @@ def test_the_student_and_the_success_are_published_together(
     assert {"model.safetensors", "tokenizer.json", "onnx/model.onnx", "stillroom.json"} <= names
     assert {"fidelity.svg", "fidelity.png", "README.md"} <= names
     assert list(dict.fromkeys(context.phases)) == context.expected
-    assert not list(context.workspace.iterdir())
+    assert not list(context.workspace.glob("student-*"))
 
 
 def test_the_published_student_serves(registry: Registry, context: Context) -> None:
@@ -224,3 +224,27 @@ def test_requests_are_checked(field: str, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument) as caught:
         DistillRequest.from_json({**REQUEST, **changes})
     assert caught.value.field == field
+
+
+def test_rows_are_computed_once(
+    registry: Registry, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stillroom_server.distillation.recipes import rows
+
+    executor = DistillExecutor({}, registry)
+    first = executor.run(REQUEST, context)  # type: ignore[arg-type]
+
+    def computed(*_: Any) -> Any:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(rows, "encode_rows", computed)
+    (tmp_path / "other").mkdir()
+    second = executor.run({**REQUEST, "name": "twin"}, Context(tmp_path / "other"))  # type: ignore[arg-type]
+    assert _weights(registry, "twin") == _weights(registry, "small")
+    assert first["report"]["measured_speed"]["teacher_tokens_per_second"] > 0
+    assert second["report"]["measured_speed"]["teacher_tokens_per_second"] is None
+
+
+def _weights(registry: Registry, name: str) -> str:
+    files = registry.resolve(name).files
+    return next(file.digest for file in files if file.path == "model.safetensors")

@@ -5,40 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation import static
+from stillroom_server.distillation.context import Context, Silent
 from stillroom_server.distillation.options import StaticOptions, fields_under
+from stillroom_server.distillation.rows import EncodeRows, encode_rows
 from stillroom_server.distillation.stopwatch import Stopwatch
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
 
 PHASES = ("load", "encode", "reduce", "write", "verify")
 _PARITY_RUNS = 200
-
-
-class Context(Protocol):
-    """What a recipe tells its caller while it runs; ``OperationContext`` is one."""
-
-    def progress(
-        self, phase: str, done: int, total: int, *, unit: str, message: str = ""
-    ) -> None: ...
-
-    def check_cancelled(self) -> None: ...
-
-
-class Silent:
-    """A context for callers who do not ask."""
-
-    def progress(self, phase: str, done: int, total: int, *, unit: str, message: str = "") -> None:
-        pass
-
-    def check_cancelled(self) -> None:
-        pass
 
 
 def distill_static(
@@ -54,14 +35,16 @@ def distill_static(
     device: str = "auto",
     dtype: str = "auto",
     verify: bool = True,
+    encode: EncodeRows = encode_rows,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
     """Distills the teacher in ``teacher_folder`` to a student in ``output_folder``, with its ONNX
     form, checked; returns the report, a JSON object (vocabulary_size, dimensions, bytes, variance,
     parity, seconds by phase...).
 
-    The same teacher, options, device, element type and number of threads give the same files to the
-    last bit. ``verify=False`` leaves out the ONNX file and its check. Raises InvalidArgument with
+    The same teacher, options, device and element type give the same files to the last bit.
+    ``verify=False`` leaves out the ONNX file and its check; ``encode`` computes the rows, or knows
+    them. Raises InvalidArgument with
     the option's field (under ``static.``), FailedPrecondition, DataLoss; what
     ``context.check_cancelled`` raises passes through.
     """
@@ -87,7 +70,7 @@ def distill_static(
             facts = _teacher_facts(teacher)
             context.progress("load", 1, 1, unit="teacher")
         with watch.phase("encode"):
-            vectors = encode_rows(teacher, vocabulary, prompt, context)
+            vectors = encode(teacher, vocabulary, prompt, context)
         del teacher
         with watch.phase("reduce"):
             context.progress("reduce", 0, 1, unit="table")
@@ -136,45 +119,6 @@ def _teacher_facts(teacher: Teacher) -> dict[str, Any]:
         "compute_type": teacher.dtype,
         "device": teacher.device,
     }
-
-
-def encode_rows(
-    teacher: Teacher, vocabulary: StudentVocabulary, prompt: str, context: Context
-) -> NDArray[np.float32]:
-    """The teacher's vector of every row, (rows, h): tokens by their ids between the special tokens,
-    added words as the texts they are."""
-    before, behind = teacher.tokenizer.surroundings
-    before = [*before, *teacher.prompt_ids(prompt)]
-    skip = 0 if teacher.files.modules.include_prompt or not prompt else len(before)
-    total = len(vocabulary)
-    known = vocabulary.teacher_ids[: total - len(vocabulary.words)]
-    sequences = np.empty((len(known), len(before) + 1 + len(behind)), dtype=np.int64)
-    sequences[:, : len(before)] = before
-    sequences[:, len(before)] = known
-    sequences[:, len(before) + 1 :] = behind
-
-    def tell(done: int) -> None:
-        context.progress("encode", done, total, unit="tokens")
-        context.check_cancelled()
-
-    tell(0)
-    vectors = np.empty((total, teacher.dim), dtype=np.float32)
-    vectors[: len(known)] = teacher.encode_ids(sequences, skip=skip, on_done=tell)
-    if vocabulary.words:
-        space = " " if vocabulary.leading_space and not prompt.endswith(" ") else ""
-        texts = [space + word for word in vocabulary.words]
-        vectors[len(known) :] = teacher.encode(
-            texts, prompt=prompt, on_done=lambda done: tell(len(known) + done)
-        )
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.any():
-        raise FailedPrecondition(
-            "the teacher's vectors are not finite; its weights are damaged or overflow",
-            reason="TEACHER_NOT_FINITE",
-            field="teacher",
-        )
-    vectors[~finite] = 0.0
-    return vectors
 
 
 def _reduce(

@@ -1,15 +1,8 @@
-"""A shard of texts through a teacher, with as many cores as may be used at the moment.
-
-A pass that is spread over two threads may add in another order than on one, so its last bits would
-tell how busy the machine was. Here every pass has one thread, and passes run side by side: however
-many do, the vectors are the same.
-"""
+"""A shard of texts through a teacher: tokenized, in batches, in their order again."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +11,12 @@ from numpy.typing import NDArray
 
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.features.batches import batch_tokens, pieces, plan
+from stillroom_server.distillation.passes import Passes
 
 if TYPE_CHECKING:
     from stillroom_server.distillation.features.options import FeatureOptions
     from stillroom_server.distillation.teacher import Teacher
 
-_LOOK_SECONDS = 0.1
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _ONE_BATCH = 1 << 62
 
@@ -48,26 +41,14 @@ class ShardEncoder:
         config = teacher.files.transformer.config
         layers = next((int(config[key]) for key in _LAYERS if config.get(key)), 12)
         self._batch_tokens = batch_tokens(layers, teacher.encoder.width, options.device)
-        self._on_cpu = options.device == "cpu"
-        self._pool: ThreadPoolExecutor | None = None
+        self._passes = Passes(options.device)
 
     def __enter__(self) -> ShardEncoder:
-        import torch
-
-        self._pool = ThreadPoolExecutor(
-            max_workers=(os.cpu_count() or 1) if self._on_cpu else 1,
-            thread_name_prefix="featurize",
-            initializer=lambda: torch.set_num_threads(1),
-        )
+        self._passes.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        import torch
-
-        assert self._pool is not None
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        # What the threads set for themselves is also what a new thread would begin with.
-        torch.set_num_threads(torch.get_num_threads())
+    def __exit__(self, *details: object) -> None:
+        self._passes.__exit__(*details)
 
     def encode(
         self, texts: Sequence[str], on_done: Callable[[int], None], check: Callable[[], None]
@@ -76,24 +57,14 @@ class ShardEncoder:
         may raise to stop. Raises FailedPrecondition (TEACHER_NOT_FINITE)."""
         rows = self._tokenized(texts, check)
         vectors = np.empty((len(rows), self._teacher.dim), dtype=np.float32)
-        waiting = plan([len(row) for row in rows], self._batch_tokens)[::-1]
-        running: dict[Future[NDArray[np.float32]], list[int]] = {}
+        batches = plan([len(row) for row in rows], self._batch_tokens)
         done = 0
-        try:
-            while waiting or running:
-                while waiting and len(running) < self._at_once():
-                    batch = waiting.pop()
-                    running[self._start([rows[at] for at in batch])] = batch
-                finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
-                check()
-                for future in finished:
-                    batch = running.pop(future)
-                    vectors[batch] = future.result()
-                    done += len(batch)
-                on_done(done)
-        finally:
-            for future in running:
-                future.cancel()
+        for batch, found in self._passes.run(
+            batches, lambda batch: self._pass([rows[at] for at in batch]), check
+        ):
+            vectors[batch] = found
+            done += len(batch)
+            on_done(done)
         if not np.isfinite(vectors).all():
             raise FailedPrecondition(
                 "the teacher gives vectors that are not finite for texts of this corpus; its "
@@ -103,18 +74,8 @@ class ShardEncoder:
             )
         return Encoded(vectors, sum(map(len, rows)))
 
-    def _start(self, rows: list[NDArray[np.int32]]) -> Future[NDArray[np.float32]]:
-        assert self._pool is not None
-        given: Any = rows
-        return self._pool.submit(
-            self._teacher.encode_ids, given, skip=self._skip, batch_tokens=_ONE_BATCH
-        )
-
-    def _at_once(self) -> int:
-        """The threads that this one may use now, which whoever limits it may change at any time."""
-        import torch
-
-        return max(1, torch.get_num_threads()) if self._on_cpu else 1
+    def _pass(self, rows: Any) -> NDArray[np.float32]:
+        return self._teacher.encode_ids(rows, skip=self._skip, batch_tokens=_ONE_BATCH)
 
     def _tokenized(self, texts: Sequence[str], check: Callable[[], None]) -> list[Any]:
         tokenizer = self._teacher.tokenizer

@@ -22,6 +22,7 @@ from stillroom_server.distillation.recipes.request import Options, read_recipe
 from stillroom_server.distillation.transformer.options import TransformerOptions
 from stillroom_server.distillation.transformer.shape import check_options
 from stillroom_server.distillation.tuning.options import TunedOptions
+from stillroom_server.distillation.tuning.tune import FEWEST_TEXTS
 
 _FILE = "choice.json"
 _SMALLER = (256, 128, 64, 32)  # dimensions of int8 students, for a budget of bytes
@@ -85,7 +86,7 @@ def _candidates(job: Job) -> Iterator[Choice]:
 
 
 def _both(job: Job, start: StaticOptions) -> Iterator[Choice]:
-    if job.corpus is not None:
+    if _texts(job) >= FEWEST_TEXTS:
         yield Choice("static_tuned", TunedOptions(start))
     yield Choice("static", start)
 
@@ -109,8 +110,7 @@ def _outlooks(job: Job, choice: Choice, found: outlook.Probe | None) -> tuple[Ou
     texts = _texts(job)
     match choice.options:
         case QuantizeOptions():
-            weights = job.folder / "model.safetensors"
-            only = outlook.quantized(weights.stat().st_size, choice.options)
+            only = outlook.quantized(job.folder / "model.safetensors", choice.options)
         case StaticOptions() if found is not None:
             only = outlook.static(found, choice.options)
         case TransformerOptions() if found is not None:

@@ -6,11 +6,14 @@ speed is measured here and now.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.distillation.quantizing.options import QuantizeOptions
@@ -22,7 +25,12 @@ from stillroom_server.distillation.transformer.options import (
 from stillroom_server.distillation.transformer.options import (
     TransformerOptions,
 )
-from stillroom_server.distillation.tuning.options import DEFAULT_EPOCHS, TunedOptions
+from stillroom_server.distillation.tuning.options import (
+    DEFAULT_EPOCHS,
+    DEFAULT_PAIRS,
+    DEFAULT_WORDS,
+    TunedOptions,
+)
 
 _PROBED_TEXTS = 64
 _PROBED_TOKENS = 1024
@@ -49,18 +57,22 @@ class Probe:
 
 def probe(job: Job, clock: Callable[[], float] = time.perf_counter) -> Probe:
     """Loads the teacher and embeds a little; takes seconds."""
+
+    def check(_done: int) -> None:
+        job.context.check_cancelled()
+
     teacher = job.teacher()
     rows = teacher.tokenizer.largest_id + 1
     ids = np.resize(np.arange(rows), (_PROBED_TOKENS, 1)).astype(np.int64)
-    teacher.encode_ids(ids[:64])  # the first pass makes threads and memory
+    teacher.encode_ids(ids[:64], on_done=check)  # the first pass makes threads and memory
     start = clock()
-    teacher.encode_ids(ids)
+    teacher.encode_ids(ids, on_done=check)
     tokens = _PROBED_TOKENS / max(1e-9, clock() - start)
     texts = 0.0
     if job.corpus is not None:
         sample = job.corpus.training[0].texts()[:_PROBED_TEXTS]
         start = clock()
-        teacher.encode(sample)
+        teacher.encode(sample, on_done=check)
         texts = len(sample) / max(1e-9, clock() - start)
     return Probe(teacher.dim, teacher.files.transformer.size, rows, texts, tokens)
 
@@ -82,7 +94,8 @@ def tuned(found: Probe, options: TunedOptions, texts: int, *, whole: bool = True
     little training as makes sense."""
     start = static(found, options.static)
     training = training_seconds(options, texts) * (1.0 if whole else _LEAST_TRAINING)
-    grown = (options.grow_words or 0) + (options.grow_pairs or 0)
+    words = DEFAULT_WORDS if options.grow_words is None else options.grow_words
+    grown = words + (DEFAULT_PAIRS if options.grow_pairs is None else options.grow_pairs)
     table = start.result_bytes / found.rows * (found.rows + grown)
     return Outlook(
         seconds=start.seconds + texts / found.texts_per_second + training,
@@ -116,7 +129,18 @@ def transformer(
     )
 
 
-def quantized(source_bytes: int, options: QuantizeOptions) -> Outlook:
-    """A table is read and written."""
-    size = ELEMENT_BYTES[options.element_type] / 4.0
-    return Outlook(_FIXED_SECONDS, _BASE_BYTES + 3.0 * source_bytes, source_bytes * size)
+def quantized(weights: Path, options: QuantizeOptions) -> Outlook:
+    """The table of the student in ``weights`` is read, and written with a number more for every
+    row, or two for every token where tokens share rows."""
+    shapes = {}
+    with safe_open(weights, framework="numpy") as stored:
+        for name in stored.keys():  # noqa: SIM118 - not a dict
+            shapes[name] = stored.get_slice(name).get_shape()
+    rows, columns = max(([*shape, 1, 1][:2] for shape in shapes.values()), key=math.prod)
+    tokens = shapes.get("mapping", [rows if options.vocabulary_clusters else 0])[0]
+    kept = options.vocabulary_clusters or rows
+    return Outlook(
+        seconds=_FIXED_SECONDS,
+        memory_bytes=_BASE_BYTES + 12.0 * rows * columns,
+        result_bytes=kept * (columns * ELEMENT_BYTES[options.element_type] + 4.0) + 12.0 * tokens,
+    )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from stillroom_server.distillation.export.student_folder import write_student
 from stillroom_server.distillation.options import fields_under
-from stillroom_server.distillation.recipe import encode_rows, verify_onnx
+from stillroom_server.distillation.recipe import verify_onnx
 from stillroom_server.distillation.recipes.job import Job, Made
+from stillroom_server.distillation.recipes.rows import kept_rows
 from stillroom_server.distillation.stopwatch import Stopwatch
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.tuning.options import TunedOptions
@@ -47,7 +48,7 @@ def make(
 
     def rows() -> NDArray[np.float32]:
         with watch.phase("encode"):
-            return encode_rows(teacher, vocabulary, prompt, context)
+            return kept_rows(job, static)(teacher, vocabulary, prompt, context)
 
     with watch.phase("tune"):
         tuned = tune(
