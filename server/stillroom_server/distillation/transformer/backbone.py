@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 _WIDTH_FIELDS = ("hidden_size", "num_attention_heads", "intermediate_size")
 
 
-def build_backbone(files: TransformerFiles, shape: Shape) -> Any:
-    """A transformers model (float32, CPU) of ``shape`` that begins with its teacher's weights.
+def build_backbone(teacher: Any, shape: Shape) -> Any:
+    """A transformers model (float32, CPU) of ``shape`` that begins with the weights of
+    ``teacher``.
 
     A narrower one begins with the leading part of every weight, which is no more than a start.
-    Raises what ``transformers_encoder.load`` raises, and FailedPrecondition
-    (UNSUPPORTED_ARCHITECTURE) where the architecture cannot be cut to ``shape``.
+    Raises FailedPrecondition: UNSUPPORTED_ARCHITECTURE where the architecture cannot be cut to
+    ``shape``, TEACHER_NOT_FINITE for damaged weights.
     """
     import torch
 
-    teacher = load_model(files)
     config = reduced_config(teacher.config, shape)
+    model_type = str(teacher.config.model_type)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # what no weight of the teacher's fits begins the same every time
             student = type(teacher)(config)
     except (ValueError, TypeError, RuntimeError, AttributeError, KeyError) as error:
         raise FailedPrecondition(
-            f"a teacher of type {files.model_type!r} cannot be cut to {len(shape.layers)} layers"
+            f"a teacher of type {model_type!r} cannot be cut to {len(shape.layers)} layers"
             f" of width {shape.width}: {error}",
             reason="UNSUPPORTED_ARCHITECTURE",
             field="teacher",
-            metadata={"model_type": files.model_type},
+            metadata={"model_type": model_type},
         ) from error
     for part in ("pooler", "decoder"):  # no sentence vector depends on a checkpoint's own pooler
         if getattr(student, part, None) is not None:
@@ -49,7 +50,8 @@ def build_backbone(files: TransformerFiles, shape: Shape) -> Any:
 
 
 def load_model(files: TransformerFiles) -> Any:
-    """The transformers model in ``files``, float32 on the CPU."""
+    """The transformers model in ``files``, float32 on the CPU. Raises what
+    ``transformers_encoder.load`` raises."""
     import torch
 
     encoder = transformers_encoder.load(files, torch.device("cpu"), torch.float32)

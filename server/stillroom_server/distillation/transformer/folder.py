@@ -24,13 +24,12 @@ POOLING, DENSE, NORMALIZE = "1_Pooling", "2_Dense", "3_Normalize"
 
 def write_network(folder: Path, network: StudentNetwork, element_type: str) -> None:
     """The weights and what they mean: config.json, model.safetensors, modules.json, 1_Pooling,
-    2_Dense and, where vectors have unit length, 3_Normalize.
+    2_Dense where the network has it and, where vectors have unit length, 3_Normalize.
 
     Tensors are float32 for ``element_type`` float32, else float16, which every reader widens:
     none of them knows int8. config.json says float32 in any case, so that is what they compute in.
     """
     import torch
-    from safetensors.torch import save_file
 
     held = torch.float32 if element_type == "float32" else torch.float16
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,30 +44,19 @@ def write_network(folder: Path, network: StudentNetwork, element_type: str) -> N
     if held != torch.float32:
         _narrow(folder / SAFETENSORS, held)
 
-    width, dimensions = network.dense.in_features, network.dense.out_features
-    write_json(folder / "modules.json", _modules(network.normalized))
+    write_json(folder / "modules.json", _modules(network))
     pooling = network.pooling
     (folder / POOLING).mkdir(exist_ok=True)
     write_json(
         folder / POOLING / "config.json",
         {
-            "word_embedding_dimension": width // len(pooling),
+            "word_embedding_dimension": network.width,
             **{flag: mode in pooling for flag, mode in _FLAGS.items()},
             "include_prompt": True,
         },
     )
-    (folder / DENSE).mkdir(exist_ok=True)
-    write_json(
-        folder / DENSE / "config.json",
-        {
-            "in_features": width,
-            "out_features": dimensions,
-            "bias": False,
-            "activation_function": "torch.nn.modules.linear.Identity",
-        },
-    )
-    weight = network.dense.weight.detach().to(held).contiguous()
-    save_file({"linear.weight": weight}, folder / DENSE / SAFETENSORS, metadata={"format": "pt"})
+    if network.dense is not None:
+        _write_dense(folder / DENSE, network.dense, held)
     if network.normalized:
         (folder / NORMALIZE).mkdir(exist_ok=True)
         write_json(folder / NORMALIZE / "config.json", {})
@@ -132,9 +120,28 @@ def _narrow(path: Path, dtype: Any) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _modules(normalized: bool) -> list[dict[str, Any]]:
-    parts = [("", "Transformer"), (POOLING, "Pooling"), (DENSE, "Dense")]
-    if normalized:
+def _write_dense(folder: Path, dense: Any, held: Any) -> None:
+    from safetensors.torch import save_file
+
+    folder.mkdir(exist_ok=True)
+    write_json(
+        folder / "config.json",
+        {
+            "in_features": dense.in_features,
+            "out_features": dense.out_features,
+            "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+    )
+    weight = dense.weight.detach().to(held).contiguous()
+    save_file({"linear.weight": weight}, folder / SAFETENSORS, metadata={"format": "pt"})
+
+
+def _modules(network: StudentNetwork) -> list[dict[str, Any]]:
+    parts = [("", "Transformer"), (POOLING, "Pooling")]
+    if network.dense is not None:
+        parts.append((DENSE, "Dense"))
+    if network.normalized:
         parts.append((NORMALIZE, "Normalize"))
     return [
         {"idx": at, "name": str(at), "path": path, "type": f"{_MODULES}.{kind}"}

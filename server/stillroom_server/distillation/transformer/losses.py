@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, normalize
 
@@ -31,4 +34,22 @@ def distillation_loss(
     if not normalized:
         lengths = targets.norm(dim=1).clamp(min=1e-6)
         loss = loss + LENGTH_WEIGHT * ((vectors.norm(dim=1) / lengths - 1.0) ** 2).mean()
+    return loss
+
+
+def hidden_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Tensor) -> Tensor:
+    """How far each of the student's layers is from the teacher's layer at its share of the depth:
+    the mean of squared distances over that of squared lengths, over tokens, summed over layers
+    (as in TinyBERT, arXiv 1909.10351).
+
+    ``student``, ``teacher``: what each layer reads, and last what the transformer gives, (n, s, h)
+    each. A sentence has one vector but dozens of token states, so this teaches more by text.
+    """
+    depth, total = len(student) - 1, len(teacher) - 1
+    weights = mask.unsqueeze(-1).to(student[0].dtype)
+    loss = torch.zeros(())
+    for layer in range(1, depth + 1):
+        truth = teacher[(2 * layer * total + depth) // (2 * depth)] * weights
+        distance = ((student[layer] * weights - truth) ** 2).sum()
+        loss = loss + distance / (truth**2).sum().clamp(min=1e-9)
     return loss

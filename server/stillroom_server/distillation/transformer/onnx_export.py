@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillroom_server.distillation.export.onnx_graph import INLINE_LIMIT, IR_VERSION, OPSET
-from stillroom_server.distillation.transformer.workers import one_thread
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -40,7 +39,7 @@ def build(network: StudentNetwork) -> ModelProto:
     mask[1, 4:] = 0
     dynamic = {name: {0: "batch", 1: "sequence"} for name in _INPUTS}
     stream: Any = io.BytesIO()  # as good as a path, the annotation forgets
-    with _quiet(), one_thread(), torch.no_grad():
+    with _quiet(), torch.no_grad():
         torch.onnx.export(
             traced,
             (ids, mask),

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from stillroom_registry.errors import InvalidArgument
 
 ELEMENT_TYPES = ("float32", "float16", "int8")
-DEFAULT_EPOCHS = 7
+DEFAULT_EPOCHS = 6
 DEFAULT_HELD_OUT = 0.05
 _MOST_LAYERS = 1_000
 _MOST_WIDTH = 65_536

@@ -4,6 +4,7 @@ for static students."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,10 @@ from stillroom_server.distillation.export.parity import (
 )
 from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer
 from stillroom_server.distillation.transformer.batches import padded
-from stillroom_server.distillation.transformer.workers import one_thread
 
 if TYPE_CHECKING:
     from stillroom_server.distillation.transformer.network import StudentNetwork
+    from stillroom_server.distillation.transformer.workers import Workers
 
 # Two libraries add float32 products up in different orders, layer upon layer: measured 1e-6 for
 # MiniLM's layers. A wrong mask, position or pooling costs more than a tenth.
@@ -41,6 +42,7 @@ def check(
     tokenizer: TeacherTokenizer,
     texts: Sequence[str],
     *,
+    workers: Workers,
     seed: int,
     runs: int = RUNS,
     on_run: Callable[[int], None] | None = None,
@@ -54,7 +56,7 @@ def check(
     import onnxruntime
 
     rows = [row for row in tokenizer.encode([*FIXED_TEXTS, *texts]) if row]
-    expected = _expected(network, rows)
+    expected = _expected(network, rows, workers)
     rng = np.random.default_rng(seed)
     worst_error, worst_cosine, at = 0.0, 1.0, 0
     try:
@@ -87,13 +89,20 @@ def check(
     return report
 
 
-def _expected(network: StudentNetwork, rows: Sequence[list[int]]) -> NDArray[np.float64]:
+def _expected(
+    network: StudentNetwork, rows: Sequence[list[int]], workers: Workers
+) -> NDArray[np.float64]:
     """Each text alone, without padding: the batch that cannot go wrong."""
     import torch
 
-    with one_thread(), torch.no_grad():
-        found = [network(*map(torch.from_numpy, padded([row]))).double().numpy() for row in rows]
-    return np.concatenate(found)
+    def alone(row: list[int]) -> NDArray[np.float64]:
+        with torch.no_grad():
+            found: NDArray[np.float64] = (
+                network(*map(torch.from_numpy, padded([row]))).double().numpy()
+            )
+            return found
+
+    return np.concatenate(workers.run([partial(alone, row) for row in rows]))
 
 
 def _strangers(

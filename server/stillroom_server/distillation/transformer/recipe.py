@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.pooling import POOLING_MODES
-from stillroom_server.distillation.recipe import Context, Silent
+from stillroom_server.distillation.context import Context, Silent
 from stillroom_server.distillation.stopwatch import Stopwatch
 from stillroom_server.distillation.teacher import TeacherFiles
 from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer, load_tokenizer
@@ -46,6 +45,17 @@ class _Given:
     options: TransformerOptions
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What every step of a distillation needs."""
+
+    given: _Given
+    corpus: Corpus
+    features: Features
+    context: Context
+    workers: Workers
+
+
 def distill_transformer(
     teacher_folder: Path,
     output_folder: Path,
@@ -60,16 +70,17 @@ def distill_transformer(
     description: str = "",
     lineage: Mapping[str, Any] | None = None,
     prompt_name: str | None = None,
-    threads: Callable[[], int] = lambda: os.cpu_count() or 1,
+    threads: Callable[[], int] | None = None,
     verify: bool = True,
     clock: Callable[[], float] = time.monotonic,
 ) -> Json:
     """Distills the teacher in ``teacher_folder`` to a shallow transformer in ``output_folder``.
 
     ``features`` are the teacher's vectors of ``corpus``, made with the prompt ``prompt_name``.
-    ``threads`` says before each step on how many cores (at most two are used) to compute; the
-    result does not depend on it, nor on being killed and started again with the same
-    ``checkpoints``. With a time budget, whose steps the clock counts, only the latter holds.
+    ``threads`` says before each step on how many cores (at most two are used) to compute, None:
+    what torch may use in the calling thread at the time. The result does not depend on it, nor on
+    being killed and started again with the same ``checkpoints``; with a time budget, which is up
+    to the clock, it does.
 
     Returns the facts: ``layers`` kept, ``parameters``, ``epochs``, ``steps``, ``history``,
     ``element_type`` with the ``cosines`` it was chosen by, ``tokens_per_second``,
@@ -77,44 +88,32 @@ def distill_transformer(
     ``corpus``), FailedPrecondition (TRAINING_DIVERGED, PARITY_FAILED, UNSUPPORTED_ARCHITECTURE),
     DataLoss; what ``context`` and ``checkpoints`` raise passes through.
     """
-    from stillroom_server.distillation.transformer.workers import Workers, one_thread
+    from stillroom_server.distillation.transformer.storing import choose
+    from stillroom_server.distillation.transformer.workers import Workers, allowed_threads
 
     context = context or Silent()
     watch = Stopwatch(clock)
     given = _check(teacher_folder, corpus, features, options or TransformerOptions(), prompt_name)
-    workers = Workers(threads, context.check_cancelled)
-    try:
-        with one_thread():
-            with watch.phase("prepare"):
-                network, teacher, axes = _start(given, corpus, features, workers, context)
-            with watch.phase("train"):
-                facts = _train(
-                    given,
-                    network,
-                    teacher,
-                    axes,
-                    corpus,
-                    features,
-                    checkpoints,
-                    workers,
-                    context,
-                    clock,
-                )
-            with watch.phase("write"):
-                context.progress("write", 0, 1, unit="student")
-                texts = _held_out_texts(given, corpus)
-                stored = _store(given, network, texts, workers)
-                facts |= _stored_facts(stored)
-                _write(output_folder, given, stored)
-                facts["student_bytes"] = sum(
-                    path.stat().st_size for path in output_folder.rglob("*.safetensors")
-                )
-                context.progress("write", 1, 1, unit="student")
-            if verify:
-                with watch.phase("verify"):
-                    facts |= _export(output_folder, given, stored, texts, context)
-    finally:
-        workers.close()
+    with Workers(context.check_cancelled, threads or allowed_threads) as workers:
+        run = _Run(given, corpus, features, context, workers)
+        with watch.phase("prepare"):
+            network, teacher, axes = _start(run)
+        with watch.phase("train"):
+            facts = _train(run, network, teacher, axes, checkpoints, clock)
+        del teacher
+        with watch.phase("write"):
+            context.progress("write", 0, 1, unit="student")
+            texts = _held_out_texts(run)
+            stored = choose(network, _cut(given), texts, given.options.element_type, workers)
+            facts |= {"element_type": stored.element_type, "cosines": stored.cosines}
+            _write(output_folder, given, stored)
+            facts["student_bytes"] = sum(
+                path.stat().st_size for path in output_folder.rglob("*.safetensors")
+            )
+            context.progress("write", 1, 1, unit="student")
+        if verify:
+            with watch.phase("verify"):
+                facts |= _export(run, output_folder, stored, texts)
     facts["seconds"] = watch.seconds
     _describe(
         output_folder,
@@ -160,9 +159,7 @@ def _check(
     )
 
 
-def _start(
-    given: _Given, corpus: Corpus, features: Features, workers: Workers, context: Context
-) -> tuple[StudentNetwork, Any, Tensor | None]:
+def _start(run: _Run) -> tuple[StudentNetwork, Any, Tensor | None]:
     """The network that training begins with, the transformer whose layers it learns from, and the
     axes that its targets are reduced to."""
     import torch
@@ -171,8 +168,9 @@ def _start(
     from stillroom_server.distillation.transformer.backbone import build_backbone, load_model
     from stillroom_server.distillation.transformer.network import StudentNetwork
 
-    context.progress("prepare", 0, 0, unit="student")
-    context.check_cancelled()
+    given, features = run.given, run.features
+    run.context.progress("prepare", 0, 0, unit="student")
+    run.context.check_cancelled()
     modules = given.files.modules
     modes = [mode for mode in POOLING_MODES if mode in modules.pooling]
     teacher = load_model(given.files.transformer)
@@ -185,28 +183,21 @@ def _start(
     network = StudentNetwork(backbone, modes, dense, normalized).eval()
     axes = None
     if given.dimensions < features.dim:
-        axes = start.principal_axes(corpus, features, given.dimensions, context.check_cancelled)
+        axes = run.workers.alone(
+            partial(start.principal_axes, run.corpus, features, given.dimensions)
+        )
     if given.shape.narrowed:  # states of another width compare with nothing
         teacher = None
     if dense is not None:
         source = backbone if teacher is None else teacher
-        weight = _fitted(given, source, modes, axes, corpus, features, workers, context)
+        weight = _fitted(run, source, modes, axes)
         with torch.no_grad():
             dense.weight.copy_(weight)
-    context.progress("prepare", 1, 1, unit="student")
+    run.context.progress("prepare", 1, 1, unit="student")
     return network, teacher, axes
 
 
-def _fitted(
-    given: _Given,
-    source: Any,
-    modes: Sequence[str],
-    axes: Tensor | None,
-    corpus: Corpus,
-    features: Features,
-    workers: Workers,
-    context: Context,
-) -> Tensor:
+def _fitted(run: _Run, source: Any, modes: Sequence[str], axes: Tensor | None) -> Tensor:
     """The linear map from what ``source`` gives, pooled, to the targets. The student learns to
     give what its teacher gives, so of one as wide the teacher is the source."""
     import torch
@@ -215,15 +206,15 @@ def _fitted(
     from stillroom_server.distillation.transformer.batches import padded, tokenize
     from stillroom_server.distillation.transformer.network import pooled
 
-    tokenizer = _cut(given)
+    tokenizer = _cut(run.given)
     rows: list[list[int]] = []
     targets: list[Tensor] = []
-    for index, shard in enumerate(corpus.training):
+    for index, shard in enumerate(run.corpus.training):
         if len(rows) < start.FIT_TEXTS:
-            rows += tokenize(shard, tokenizer, given.prompt)
-            targets.append(start.reduced(features.training(index), axes))
+            rows += tokenize(shard, tokenizer, run.given.prompt)
+            targets.append(start.reduced(run.features.training(index), axes))
 
-    def run(piece: list[int]) -> Tensor:
+    def pooled_piece(piece: list[int]) -> Tensor:
         ids, mask = map(torch.from_numpy, padded([rows[at] for at in piece]))
         with torch.no_grad():
             hidden = source(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -233,25 +224,22 @@ def _fitted(
     pieces = [order[at : at + 32] for at in range(0, len(order), 32)]
     found = []
     for at in range(0, len(pieces), 2):
-        found += workers.run([partial(run, piece) for piece in pieces[at : at + 2]])
-        context.progress("prepare", at, len(pieces), unit="batches")
-    return start.fit_linear(torch.cat(found), torch.cat(targets)[order])
+        found += run.workers.run([partial(pooled_piece, piece) for piece in pieces[at : at + 2]])
+        run.context.progress("prepare", at, len(pieces), unit="batches")
+    return run.workers.alone(partial(start.fit_linear, torch.cat(found), torch.cat(targets)[order]))
 
 
 def _train(
-    given: _Given,
+    run: _Run,
     network: StudentNetwork,
     teacher: Any,
     axes: Tensor | None,
-    corpus: Corpus,
-    features: Features,
     checkpoints: Checkpoints,
-    workers: Workers,
-    context: Context,
     clock: Callable[[], float],
 ) -> Json:
     from stillroom_server.distillation.transformer.training import Limits, Training
 
+    given, corpus, features = run.given, run.corpus, run.features
     options = given.options
     limits = Limits(options.max_epochs or DEFAULT_EPOCHS, options.time_budget_seconds, options.seed)
     training = Training(
@@ -264,8 +252,8 @@ def _train(
         teacher,
         limits,
         checkpoints,
-        context,
-        workers,
+        run.context,
+        run.workers,
         {"corpus": corpus.digest, "options": options.to_json(), "prompt": given.prompt},
         clock,
     )
@@ -292,22 +280,13 @@ def _train(
     }
 
 
-def _held_out_texts(given: _Given, corpus: Corpus) -> list[str]:
+def _held_out_texts(run: _Run) -> list[str]:
     from stillroom_server.distillation.transformer.storing import TEXTS
 
+    corpus = run.corpus
     shards = corpus.held_out if any(s.count for s in corpus.held_out) else corpus.training
     texts = (text for shard in shards for text in shard.texts())
-    return [given.prompt + text for text in islice(texts, TEXTS)]
-
-
-def _store(given: _Given, network: StudentNetwork, texts: list[str], workers: Workers) -> Stored:
-    from stillroom_server.distillation.transformer.storing import choose
-
-    return choose(network, _cut(given), texts, given.options.element_type, workers)
-
-
-def _stored_facts(stored: Stored) -> Json:
-    return {"element_type": stored.element_type, "cosines": stored.cosines}
+    return [run.given.prompt + text for text in islice(texts, TEXTS)]
 
 
 def _write(folder: Path, given: _Given, stored: Stored) -> None:
@@ -324,18 +303,17 @@ def _write(folder: Path, given: _Given, stored: Stored) -> None:
     )
 
 
-def _export(
-    folder: Path, given: _Given, stored: Stored, texts: list[str], context: Context
-) -> Json:
+def _export(run: _Run, folder: Path, stored: Stored, texts: list[str]) -> Json:
     from stillroom_server.distillation.export.onnx_graph import ONNX_FILE
     from stillroom_server.distillation.transformer import onnx_export, parity
     from stillroom_server.distillation.transformer.onnx_storing import store
 
-    def tell(run: int) -> None:
-        context.progress("verify", run, parity.RUNS, unit="runs")
-        context.check_cancelled()
+    def tell(done: int) -> None:
+        run.context.progress("verify", done, parity.RUNS, unit="runs")
+        run.context.check_cancelled()
 
     tell(0)
+    given = run.given
     model = store(onnx_export.build(stored.network), stored.element_type)
     onnx_export.write(model, folder / ONNX_FILE)
     report = parity.check(
@@ -343,6 +321,7 @@ def _export(
         stored.network,
         TeacherTokenizer(given.tokenizer.source, given.max_tokens),
         texts[: parity.TEXTS],
+        workers=run.workers,
         seed=given.options.seed,
         on_run=tell,
     )

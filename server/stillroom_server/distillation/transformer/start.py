@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,9 +17,7 @@ FIT_TEXTS = 4_096
 _RIDGE = 1e-2
 
 
-def principal_axes(
-    corpus: Corpus, features: Features, dimensions: int, check: Callable[[], None]
-) -> Tensor:
+def principal_axes(corpus: Corpus, features: Features, dimensions: int) -> Tensor:
     """(teacher's d, ``dimensions``) float32: the axes that keep most of the inner products.
 
     Not centered, unlike a table's PCA: what shall survive are the cosines of the vectors as they
@@ -31,7 +27,6 @@ def principal_axes(
     moments = torch.zeros(features.dim, features.dim, dtype=torch.float64)
     seen = 0
     for index, shard in enumerate(corpus.training):
-        check()
         if seen >= AXES_TEXTS:
             break
         vectors = torch.from_numpy(np.array(features.training(index))).double()
@@ -56,10 +51,14 @@ def fit_linear(inputs: Tensor, targets: Tensor) -> Tensor:
     moments = x.T @ x
     strength = max(float(moments.diagonal().mean()), 1e-12)
     moments += _RIDGE * strength * torch.eye(len(moments), dtype=torch.float64)
-    weight: Tensor = torch.linalg.solve(moments, x.T @ y).T.float().contiguous()
-    if not bool(torch.isfinite(weight).all()):
+    try:
+        weight: Tensor = torch.linalg.solve(moments, x.T @ y).T.float().contiguous()
+        finite = bool(torch.isfinite(weight).all())
+    except RuntimeError:  # LinAlgError of a singular system is one
+        finite = False
+    if not finite:
         raise FailedPrecondition(
-            "the teacher's vectors, or those of its lower layers, are not finite",
+            "the teacher's vectors are not finite; its weights are damaged or overflow",
             reason="TEACHER_NOT_FINITE",
             field="teacher",
         )

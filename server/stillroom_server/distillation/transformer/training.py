@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer
 from stillroom_server.distillation.transformer import batches
 from stillroom_server.distillation.transformer.keeping import read_checkpoint, write_checkpoint
-from stillroom_server.distillation.transformer.losses import distillation_loss
-from stillroom_server.distillation.transformer.network import StudentNetwork
+from stillroom_server.distillation.transformer.losses import distillation_loss, hidden_loss
+from stillroom_server.distillation.transformer.network import StudentNetwork, hidden_states
 from stillroom_server.distillation.transformer.progress import TrainingState
 from stillroom_server.distillation.transformer.schedule import PATIENCE, Schedule
 from stillroom_server.distillation.transformer.start import reduced
@@ -52,7 +53,11 @@ class Limits:
 
 
 class Training:
-    """One training of a network. ``run`` may be called once."""
+    """One training of a network. ``run`` may be called once.
+
+    ``axes``: what the teacher's vectors are projected to, None: nothing. ``teacher``: its
+    transformer, whose layers the student's are compared with, None where they cannot be.
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class Training:
         tokenizer: TeacherTokenizer,
         prompt: str,
         axes: Tensor | None,
+        teacher: Any,
         limits: Limits,
         checkpoints: Checkpoints,
         context: Context,
@@ -75,15 +81,18 @@ class Training:
         self._tokenizer = tokenizer
         self._prompt = prompt
         self._axes = axes
+        self._teacher = teacher
         self._limits = limits
         self._checkpoints = checkpoints
         self._context = context
         self._workers = workers
         self._fingerprint = fingerprint
         self._clock = clock
-        self._parameters = {
-            name: value for name, value in network.named_parameters() if value.requires_grad
-        }
+        self._parameters = network.trained()
+        for value in network.parameters():
+            value.requires_grad_(False)
+        for value in self._parameters.values():
+            value.requires_grad_(True)
         self._optimizer = _optimizer(self._parameters)
         self._best = self._copy()
         counts = [shard.count for shard in corpus.training]
@@ -141,11 +150,17 @@ class Training:
 
     def _step(self, batch: batches.Batch) -> float:
         """One update of the weights; the mean loss of the batch."""
+        schedule = Schedule(self.state.total, self.state.fitted)
+        with_layers = self._teacher is not None and schedule.matches_layers(self.state.step)
         targets = reduced(batch.targets, self._axes)
         others = normalize(reduced(batch.others, self._axes), dim=-1)
         pieces = [list(range(at, len(batch.rows), PIECES)) for at in range(PIECES)]
         parts = self._workers.run(
-            [partial(self._gradients, batch, targets, others, piece) for piece in pieces if piece]
+            [
+                partial(self._gradients, batch, targets, others, piece, with_layers)
+                for piece in pieces
+                if piece
+            ]
         )
         loss = sum(part[0] for part in parts)
         if not math.isfinite(loss):
@@ -156,27 +171,41 @@ class Training:
                 field="teacher",
                 metadata={"step": str(self.state.step)},
             )
+        self._workers.alone(
+            partial(self._update, [part[1] for part in parts], schedule.rate(self.state.step))
+        )
+        return loss
+
+    def _update(self, parts: Sequence[Sequence[Tensor | None]], rate: float) -> None:
         for at, value in enumerate(self._parameters.values()):
-            for part in parts:  # in order, as the sum of floats depends on it
-                gradient = part[1][at]
+            for gradients in parts:  # in order, as the sum of floats depends on it
+                gradient = gradients[at]
                 if gradient is not None:
                     value.grad = gradient if value.grad is None else value.grad.add_(gradient)
         torch.nn.utils.clip_grad_norm_(list(self._parameters.values()), _CLIP)
-        schedule = Schedule(self.state.total, self.state.fitted)
         for group in self._optimizer.param_groups:
-            group["lr"] = schedule.rate(self.state.step)
+            group["lr"] = rate
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return loss
 
     def _gradients(
-        self, batch: batches.Batch, targets: Tensor, others: Tensor, piece: list[int]
+        self,
+        batch: batches.Batch,
+        targets: Tensor,
+        others: Tensor,
+        piece: list[int],
+        with_layers: bool,
     ) -> tuple[float, Sequence[Tensor | None]]:
         """What a piece adds to the loss of its batch, and to the gradient of every parameter."""
         ids, mask = map(torch.from_numpy, batches.padded([batch.rows[at] for at in piece]))
-        loss = distillation_loss(
-            self._network(ids, mask), targets[piece], others, normalized=self._network.normalized
-        )
+        network = self._network
+        states = network.states(ids, mask)
+        vectors = network.head(states[-1], mask)
+        loss = distillation_loss(vectors, targets[piece], others, normalized=network.normalized)
+        if with_layers:
+            with torch.no_grad():
+                truth = hidden_states(self._teacher, ids, mask)
+            loss = loss + hidden_loss(states, truth, mask)
         loss = loss * (len(piece) / len(batch.rows))
         gradients = torch.autograd.grad(loss, list(self._parameters.values()), allow_unused=True)
         return float(loss.detach()), gradients
@@ -185,7 +214,7 @@ class Training:
         """Decides whether this was the last step."""
         state, budget = self.state, self._limits.seconds
         schedule = Schedule(state.total, state.fitted)
-        schedule.fit(state.step, state.seconds, budget)
+        schedule.fit(state.step, state.seconds, budget, two_parts=self._teacher is not None)
         state.total, state.fitted = schedule.total, schedule.fitted
         if state.epoch >= self._limits.epochs:
             state.stopped = "epochs"
