@@ -20,6 +20,8 @@ from stillroom_server.distillation.recipes.job import Job, Made
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.inference.embedders import load_embedder
 
+_SUFFIXES = (".csv", ".tsv")  # that say how to read a file
+
 
 def evaluations_of(job: Job) -> list[Evaluation]:
     """The request's evaluations, read; files are copied first, so that a later attempt has the
@@ -70,7 +72,8 @@ def _samples(job: Job, made: Made) -> tuple[Sample | None, Sample | None]:
 
 def _copied(job: Job, source: Mapping[str, Any], name: str, field: str) -> Path:
     given = Path(source.get("path") or source["file"])
-    copy = job.workspace / f"evaluation-{name}{given.suffix.lower()}"
+    suffix = given.suffix.lower()  # people name files as they like, at any length
+    copy = job.workspace / f"evaluation-{name}{suffix if suffix in _SUFFIXES else ''}"
     if copy.exists():
         return copy
     opened = (
