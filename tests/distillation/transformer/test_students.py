@@ -20,6 +20,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.transformer.recipe import PHASES
+from stillroom_server.distillation.transformer.restoring import store_student
 
 Maker = Callable[[str], Path]
 KINDS = ("bert", "mpnet", "roberta", "xlm-roberta", "modernbert", "decoder")
@@ -170,3 +171,14 @@ def test_manifest_and_card(teacher_of: Maker, tmp_path: Path) -> None:
         if path.is_file() and path.name != "stillroom.json"
     }
     assert "library_name: sentence-transformers" in (tmp_path / "s/README.md").read_text()
+
+
+@pytest.mark.parametrize("options", [{}, {"dimensions": 12}])
+def test_stored_again_is_stored_at_once(
+    teacher_of: Maker, tmp_path: Path, options: dict[str, int]
+) -> None:
+    students.distill(teacher_of("mpnet"), tmp_path / "plain", verify=False, **options)
+    students.distill(teacher_of("mpnet"), tmp_path / "once", element_type="int8", **options)
+    facts = store_student(tmp_path / "plain", tmp_path / "again", "int8")
+    assert students.digests(tmp_path / "again") == students.digests(tmp_path / "once")
+    assert 0.999 < facts["cosines"]["int8"] < 1.0

@@ -13,7 +13,7 @@
         *,
         name="", teacher_name="", description="", lineage=None,  # for the card and stillroom.json
         prompt_name=None,                   # the one the features were made with
-        threads: () -> int = ...,           # cores to train on; asked before every step
+        threads=None,                       # () -> int; None: torch.get_num_threads() of the caller
         verify=True,                        # False: no ONNX file
         clock=time.monotonic,               # read for time_budget_seconds and for figures alone
     ) -> dict                               # the facts, a JSON object
@@ -21,6 +21,6 @@
 Phases: "prepare" (batches), "train" (steps), "write" (files), "verify" (runs).
 
 ``check_options(teacher_folder, options)`` of ``shape`` refuses what does not fit the teacher, from
-its config.json alone. ``restore(folder, element_type)`` of ``storing`` gives a finished student
-another element type.
+its JSON files alone. ``store_student(folder, output, element_type, ...)`` of ``restoring`` gives a
+finished student another element type.
 """

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stillroom_registry.errors import InvalidArgument
-from stillroom_server.distillation.pooling import POOLING_MODES
 from stillroom_server.distillation.context import Context, Silent
 from stillroom_server.distillation.stopwatch import Stopwatch
-from stillroom_server.distillation.teacher import TeacherFiles
-from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer, load_tokenizer
+from stillroom_server.distillation.teacher_tokenizer import TeacherTokenizer
+from stillroom_server.distillation.transformer.given import Given, Run, check, cut
 from stillroom_server.distillation.transformer.options import DEFAULT_EPOCHS, TransformerOptions
-from stillroom_server.distillation.transformer.shape import Shape, check_dimensions, shape_of
 from stillroom_server.distillation.tuning.protocols import Checkpoints, Corpus, Features, Json
 
 if TYPE_CHECKING:
@@ -25,35 +20,8 @@ if TYPE_CHECKING:
 
     from stillroom_server.distillation.transformer.network import StudentNetwork
     from stillroom_server.distillation.transformer.storing import Stored
-    from stillroom_server.distillation.transformer.workers import Workers
 
 PHASES = ("prepare", "train", "write", "verify")
-# Longer texts are cut in training: attention to the end of a long text is learned from its start.
-TRAINING_TOKENS = 128
-
-
-@dataclass(frozen=True)
-class _Given:
-    """What a distillation is given, checked against each other."""
-
-    files: TeacherFiles
-    shape: Shape
-    tokenizer: TeacherTokenizer
-    max_tokens: int | None
-    dimensions: int
-    prompt: str
-    options: TransformerOptions
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What every step of a distillation needs."""
-
-    given: _Given
-    corpus: Corpus
-    features: Features
-    context: Context
-    workers: Workers
 
 
 def distill_transformer(
@@ -88,23 +56,25 @@ def distill_transformer(
     ``corpus``), FailedPrecondition (TRAINING_DIVERGED, PARITY_FAILED, UNSUPPORTED_ARCHITECTURE),
     DataLoss; what ``context`` and ``checkpoints`` raise passes through.
     """
+    from stillroom_server.distillation.transformer.beginning import begin
+    from stillroom_server.distillation.transformer.exporting import export
     from stillroom_server.distillation.transformer.storing import choose
     from stillroom_server.distillation.transformer.workers import Workers, allowed_threads
 
     context = context or Silent()
     watch = Stopwatch(clock)
-    given = _check(teacher_folder, corpus, features, options or TransformerOptions(), prompt_name)
+    given = check(teacher_folder, corpus, features, options or TransformerOptions(), prompt_name)
     with Workers(context.check_cancelled, threads or allowed_threads) as workers:
-        run = _Run(given, corpus, features, context, workers)
+        run = Run(given, corpus, features, context, workers)
         with watch.phase("prepare"):
-            network, teacher, axes = _start(run)
+            network, teacher, axes = begin(run)
         with watch.phase("train"):
             facts = _train(run, network, teacher, axes, checkpoints, clock)
         del teacher
         with watch.phase("write"):
             context.progress("write", 0, 1, unit="student")
             texts = _held_out_texts(run)
-            stored = choose(network, _cut(given), texts, given.options.element_type, workers)
+            stored = choose(network, cut(given), texts, given.options.element_type, workers)
             facts |= {"element_type": stored.element_type, "cosines": stored.cosines}
             _write(output_folder, given, stored)
             facts["student_bytes"] = sum(
@@ -113,7 +83,8 @@ def distill_transformer(
             context.progress("write", 1, 1, unit="student")
         if verify:
             with watch.phase("verify"):
-                facts |= _export(run, output_folder, stored, texts)
+                tokenizer = TeacherTokenizer(given.tokenizer.source, given.max_tokens)
+                facts |= export(output_folder, stored, tokenizer, texts, run.workers, context)
     facts["seconds"] = watch.seconds
     _describe(
         output_folder,
@@ -125,112 +96,8 @@ def distill_transformer(
     return facts
 
 
-def _check(
-    teacher_folder: Path,
-    corpus: Corpus,
-    features: Features,
-    options: TransformerOptions,
-    prompt_name: str | None,
-) -> _Given:
-    files = TeacherFiles.read(teacher_folder)
-    shape = shape_of(files.transformer.config, options)
-    tokenizer = load_tokenizer(files.transformer.folder, files.transformer.config)
-    most = tokenizer.max_tokens
-    asked = options.max_tokens
-    if asked is not None and most is not None and asked > most:
-        raise InvalidArgument(
-            f"max_tokens: {asked} is more than the teacher reads, {most}",
-            field="transformer.max_tokens",
-        )
-    if not sum(shard.count for shard in corpus.training):
-        raise InvalidArgument(
-            "the corpus has no text to learn from; give it more texts",
-            reason="CORPUS_TOO_SMALL",
-            field="corpus",
-        )
-    return _Given(
-        files=files,
-        shape=shape,
-        tokenizer=tokenizer,
-        max_tokens=most if asked is None else asked,
-        dimensions=check_dimensions(options, features.dim),
-        prompt=files.prompt(prompt_name),
-        options=options,
-    )
-
-
-def _start(run: _Run) -> tuple[StudentNetwork, Any, Tensor | None]:
-    """The network that training begins with, the transformer whose layers it learns from, and the
-    axes that its targets are reduced to."""
-    import torch
-
-    from stillroom_server.distillation.transformer import start
-    from stillroom_server.distillation.transformer.backbone import build_backbone, load_model
-    from stillroom_server.distillation.transformer.network import StudentNetwork
-
-    given, features = run.given, run.features
-    run.context.progress("prepare", 0, 0, unit="student")
-    run.context.check_cancelled()
-    modules = given.files.modules
-    modes = [mode for mode in POOLING_MODES if mode in modules.pooling]
-    teacher = load_model(given.files.transformer)
-    backbone = build_backbone(teacher, given.shape)
-    plain = all(module.kind == "Normalize" for module in modules.after)
-    dense = None
-    if given.shape.narrowed or given.dimensions < features.dim or not plain:
-        dense = torch.nn.Linear(given.shape.width * len(modes), given.dimensions, bias=False)
-    normalized = bool(modules.after) and modules.after[-1].kind == "Normalize"
-    network = StudentNetwork(backbone, modes, dense, normalized).eval()
-    axes = None
-    if given.dimensions < features.dim:
-        axes = run.workers.alone(
-            partial(start.principal_axes, run.corpus, features, given.dimensions)
-        )
-    if given.shape.narrowed:  # states of another width compare with nothing
-        teacher = None
-    if dense is not None:
-        source = backbone if teacher is None else teacher
-        weight = _fitted(run, source, modes, axes)
-        with torch.no_grad():
-            dense.weight.copy_(weight)
-    run.context.progress("prepare", 1, 1, unit="student")
-    return network, teacher, axes
-
-
-def _fitted(run: _Run, source: Any, modes: Sequence[str], axes: Tensor | None) -> Tensor:
-    """The linear map from what ``source`` gives, pooled, to the targets. The student learns to
-    give what its teacher gives, so of one as wide the teacher is the source."""
-    import torch
-
-    from stillroom_server.distillation.transformer import start
-    from stillroom_server.distillation.transformer.batches import padded, tokenize
-    from stillroom_server.distillation.transformer.network import pooled
-
-    tokenizer = _cut(run.given)
-    rows: list[list[int]] = []
-    targets: list[Tensor] = []
-    for index, shard in enumerate(run.corpus.training):
-        if len(rows) < start.FIT_TEXTS:
-            rows += tokenize(shard, tokenizer, run.given.prompt)
-            targets.append(start.reduced(run.features.training(index), axes))
-
-    def pooled_piece(piece: list[int]) -> Tensor:
-        ids, mask = map(torch.from_numpy, padded([rows[at] for at in piece]))
-        with torch.no_grad():
-            hidden = source(input_ids=ids, attention_mask=mask).last_hidden_state
-            return pooled(hidden, mask, modes)
-
-    order = sorted(range(min(len(rows), start.FIT_TEXTS)), key=lambda at: (len(rows[at]), at))
-    pieces = [order[at : at + 32] for at in range(0, len(order), 32)]
-    found = []
-    for at in range(0, len(pieces), 2):
-        found += run.workers.run([partial(pooled_piece, piece) for piece in pieces[at : at + 2]])
-        run.context.progress("prepare", at, len(pieces), unit="batches")
-    return run.workers.alone(partial(start.fit_linear, torch.cat(found), torch.cat(targets)[order]))
-
-
 def _train(
-    run: _Run,
+    run: Run,
     network: StudentNetwork,
     teacher: Any,
     axes: Tensor | None,
@@ -246,7 +113,7 @@ def _train(
         network,
         corpus,
         features,
-        _cut(given),
+        cut(given),
         given.prompt,
         axes,
         teacher,
@@ -280,7 +147,7 @@ def _train(
     }
 
 
-def _held_out_texts(run: _Run) -> list[str]:
+def _held_out_texts(run: Run) -> list[str]:
     from stillroom_server.distillation.transformer.storing import TEXTS
 
     corpus = run.corpus
@@ -289,7 +156,7 @@ def _held_out_texts(run: _Run) -> list[str]:
     return [run.given.prompt + text for text in islice(texts, TEXTS)]
 
 
-def _write(folder: Path, given: _Given, stored: Stored) -> None:
+def _write(folder: Path, given: Given, stored: Stored) -> None:
     from stillroom_server.distillation.transformer.folder import write_network, write_tokenizer
 
     write_network(folder, stored.network, stored.element_type)
@@ -303,36 +170,8 @@ def _write(folder: Path, given: _Given, stored: Stored) -> None:
     )
 
 
-def _export(run: _Run, folder: Path, stored: Stored, texts: list[str]) -> Json:
-    from stillroom_server.distillation.export.onnx_graph import ONNX_FILE
-    from stillroom_server.distillation.transformer import onnx_export, parity
-    from stillroom_server.distillation.transformer.onnx_storing import store
-
-    def tell(done: int) -> None:
-        run.context.progress("verify", done, parity.RUNS, unit="runs")
-        run.context.check_cancelled()
-
-    tell(0)
-    given = run.given
-    model = store(onnx_export.build(stored.network), stored.element_type)
-    onnx_export.write(model, folder / ONNX_FILE)
-    report = parity.check(
-        folder,
-        stored.network,
-        TeacherTokenizer(given.tokenizer.source, given.max_tokens),
-        texts[: parity.TEXTS],
-        workers=run.workers,
-        seed=given.options.seed,
-        on_run=tell,
-    )
-    return {
-        "onnx_parity": report.as_dict(),
-        "onnx_bytes": sum(path.stat().st_size for path in (folder / "onnx").iterdir()),
-    }
-
-
 def _describe(
-    folder: Path, given: _Given, facts: Json, *, card: Json, lineage: Mapping[str, Any]
+    folder: Path, given: Given, facts: Json, *, card: Json, lineage: Mapping[str, Any]
 ) -> None:
     from stillroom_server.distillation.transformer.folder import write_description
 
@@ -352,9 +191,3 @@ def _describe(
         metrics=facts,
         prompts=given.files.prompts,
     )
-
-
-def _cut(given: _Given) -> TeacherTokenizer:
-    """The tokenizer as training uses it."""
-    limits = [TRAINING_TOKENS, given.max_tokens or TRAINING_TOKENS]
-    return TeacherTokenizer(given.tokenizer.source, min(limits))
