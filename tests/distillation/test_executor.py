@@ -248,3 +248,29 @@ def test_rows_are_computed_once(
 def _weights(registry: Registry, name: str) -> str:
     files = registry.resolve(name).files
     return next(file.digest for file in files if file.path == "model.safetensors")
+
+
+def test_a_transformer_student_is_made_and_quantized(registry: Registry, context: Context) -> None:
+    executor = DistillExecutor({"dtype": "float32"}, registry)
+    texts = [f"the {word} house number {i}" for i in range(40) for word in ("red", "blue", "old")]
+    asked: dict[str, Any] = {
+        "teacher": "models/tiny-bert/versions/1",
+        "name": "shallow",
+        "recipe": {"transformer": {"layers": 1, "max_epochs": 1, "element_type": "float32"}},
+        "corpus": {"texts": texts},
+    }
+    report = executor.run(asked, context)["report"]  # type: ignore[arg-type]
+    assert (report["recipe"], report["element_type"]) == ("transformer", "float32")
+    assert report["corpus"]["texts"] == len(texts)
+    asked = {
+        "teacher": "models/shallow/versions/1",
+        "name": "shallower",
+        "recipe": {"quantize": {"element_type": "int8"}},
+    }
+    report = executor.run(asked, context)["report"]  # type: ignore[arg-type]
+    assert report["student_bytes"] < report["source_bytes"]
+    assert report["mean_cosine"] > 0.99
+    asked["recipe"]["quantize"]["vocabulary_clusters"] = 5
+    with pytest.raises(InvalidArgument) as caught:
+        executor.run(asked, context)  # type: ignore[arg-type]
+    assert caught.value.field == "quantize.vocabulary_clusters"

@@ -29,13 +29,8 @@ class Passes:
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Passes:
-        import torch
-
-        self._pool = ThreadPoolExecutor(
-            max_workers=(os.cpu_count() or 1) if self._on_cpu else 1,
-            thread_name_prefix="pass",
-            initializer=lambda: torch.set_num_threads(1),
-        )
+        most = (os.cpu_count() or 1) if self._on_cpu else 1
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="pass")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,7 +56,7 @@ class Passes:
             while waiting or running:
                 while waiting and len(running) < self._at_once():
                     batch = waiting.pop()
-                    running[self._pool.submit(compute, batch)] = batch
+                    running[self._pool.submit(_alone, compute, batch)] = batch
                 finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
                 check()
                 for future in finished:
@@ -75,3 +70,11 @@ class Passes:
         import torch
 
         return max(1, torch.get_num_threads()) if self._on_cpu else 1
+
+
+def _alone(compute: Callable[[B], NDArray[np.float32]], batch: B) -> NDArray[np.float32]:
+    import torch
+
+    torch.get_num_threads()  # a thread's first question sets what any thread set last
+    torch.set_num_threads(1)  # of this thread alone
+    return compute(batch)
