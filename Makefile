@@ -57,6 +57,9 @@ format: $(STAMP)  ## let ruff mend what it can
 bench: $(STAMP)  ## every figure of the README (STILLROOM_BENCH_DATA names the data)
 	$(BIN)/python -m benchmarks
 
+bench-distill: $(STAMP)  ## the figures of distillation alone; a transformer takes most of an hour
+	$(BIN)/python -m benchmarks quality distill tuned durable shallow $(BENCH_FLAGS)
+
 bench-embed: $(STAMP)  ## the figures of serving alone (BENCH_FLAGS: see python -m benchmarks -h)
 	$(BIN)/python -m benchmarks stream teacher saturated ready memory overload peer $(BENCH_FLAGS)
 
@@ -69,4 +72,4 @@ baseline: $(STAMP)  ## accept a breaking change of the protocol (say so in the C
 clean:  ## remove what the targets made
 	rm -rf $(VENV) client/node/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo serve test test-fast test-faults lint format bench bench-embed protos baseline clean
+.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed protos baseline clean

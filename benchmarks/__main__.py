@@ -22,6 +22,7 @@ from rich.console import Console
 
 from benchmarks import (
     distill,
+    durable,
     machine,
     memory,
     overload,
@@ -30,8 +31,10 @@ from benchmarks import (
     ready,
     report,
     saturated,
+    shallow,
     stream,
     teacher,
+    tuned,
 )
 from benchmarks.data import VARIABLE, Data, NoDataError
 from benchmarks.distill import SideFailedError
@@ -47,6 +50,9 @@ Benchmark = Callable[[Knobs, Data, Callable[[str], None]], Report]
 BENCHMARKS: dict[str, Benchmark] = {
     "quality": quality.run,
     "distill": distill.run,
+    "tuned": tuned.run,
+    "durable": durable.run,
+    "shallow": shallow.run,
     "stream": stream.run,
     "teacher": teacher.run,
     "saturated": saturated.run,
