@@ -62,7 +62,8 @@ async def send(
         async def lane() -> None:
             nonlocal rows
             for request in left:
-                rows += len(vectors_of(await call(request), dimensions))
+                answer = await call(request)
+                rows += len(vectors_of(answer, dimensions))
 
         started = time.perf_counter()
         await asyncio.gather(*(lane() for _ in range(window)))

@@ -108,6 +108,11 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", _TRANSPORT_MARGIN * settings.max_request_bytes),
         ("grpc.max_send_message_length", -1),
+        # Cheap calls are answered as fast as they would be refused, so they never fill the gates:
+        # without a limit here they wait in the transport, for minutes, or are cancelled by it.
+        ("grpc.max_concurrent_streams", settings.max_calls_per_connection),
+        # It would refuse calls of clients that keep to the limit, as it still counts ended ones.
+        ("grpc.http.overload_protection", 0),
         # Without this, two servers share a port in silence.
         ("grpc.so_reuseport", 0),
         # A peer that vanished without a word would hold its streams' places for two hours.

@@ -96,6 +96,9 @@ class Settings(BaseSettings):
     max_correlation_id_bytes: int = Field(256, ge=0, description="bytes of a correlation_id")
     max_concurrent_requests: int = Field(512, ge=1, description="unary requests worked on at once")
     max_concurrent_streams: int = Field(128, ge=1, description="streams open at once")
+    max_calls_per_connection: int = Field(
+        128, ge=1, description="calls open on one connection; its client keeps further ones back"
+    )
     max_stream_window: int = Field(4, ge=1, description="items of a stream held unanswered")
     max_stream_bytes: int = Field(
         8 * MEGABYTE, ge=1024, description="answers of a stream held unread"

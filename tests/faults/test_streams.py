@@ -298,7 +298,7 @@ def test_texts_at_the_limit(stub: EmbeddingServiceStub) -> None:
     assert Details(caught.value).field == "texts[1]"
     with pytest.raises(grpc.RpcError) as caught:
         stub.Tokenize(pb.TokenizeRequest(model="s", texts=[text]))
-    assert Details(caught.value).info.reason == "RESPONSE_TOO_LARGE"
+    assert Details(caught.value).info.reason == "REQUEST_TOO_LARGE"
 
 
 @pytest.mark.slow
