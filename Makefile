@@ -38,9 +38,15 @@ test: $(STAMP) lint $(NODE_STAMP)  ## lint, type-check and run the tests
 test-fast: $(STAMP)  ## the tests without the slow ones
 	$(BIN)/pytest -m 'not slow'
 
-test-faults: $(STAMP)  ## all of the kills and fuzz cases
-	STILLROOM_KILLS=100 STILLROOM_FUZZ=1000000 STILLROOM_SOAK_TEXTS=5000000 \
-		$(BIN)/pytest tests/faults tests/registry tests/operations
+# One part alone: make test-faults FAULTS=tests/faults/test_hostile.py FUZZ=100000
+KILLS ?= 100
+FUZZ ?= 1000000
+SOAK_TEXTS ?= 5000000
+FAULTS ?= tests/faults tests/registry tests/operations
+
+test-faults: $(STAMP)  ## all of the kills and fuzz cases (KILLS, FUZZ, SOAK_TEXTS: how many)
+	STILLROOM_KILLS=$(KILLS) STILLROOM_FUZZ=$(FUZZ) STILLROOM_SOAK_TEXTS=$(SOAK_TEXTS) \
+		$(BIN)/pytest $(FAULTS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, buf
 	$(BIN)/ruff check .

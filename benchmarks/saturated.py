@@ -6,6 +6,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -90,7 +91,9 @@ def cpu_per_call(span: Span) -> float:
 
 
 def _report(knobs: Knobs, found: Rounds) -> Report:
-    rows, values = [], {}
+    rows = []
+    values: dict[str, Any] = {}
+    least = min(shares(pairs)[0] for pairs in found.values())
     for concurrency, pairs in found.items():
         share, cpu = shares(pairs)
         sides = {OURS: [p[0] for p in pairs], NOTHING: [p[1] for p in pairs]}
@@ -105,7 +108,6 @@ def _report(knobs: Knobs, found: Rounds) -> Report:
             "cpu_ratio": cpu,
             "rates": {name: [span.rate for span in spans] for name, spans in sides.items()},
         }
-    least = min(value["ratio"] for value in values.values())  # type: ignore[type-var]
     others = [s.elsewhere for pairs in found.values() for pair in pairs for s in pair]
     known = [each for each in others if each is not None]
     return Report(
@@ -124,7 +126,7 @@ def _report(knobs: Knobs, found: Rounds) -> Report:
                 f"{least:.2f}",
                 f"{WANTED} or more",
                 least >= WANTED,
-            )  # type: ignore[operator]
+            )
         ],
         notes=[
             "The no-op is a grpc.aio server on the same event loop whose handler parses the request"
