@@ -122,6 +122,7 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "max_import_files": settings.max_import_files,
         "max_import_bytes": settings.max_import_bytes,
         "device": settings.device,
+        "dtype": settings.teacher_dtype,
         "feature_cache_bytes": settings.feature_cache_bytes,
         "log_level": settings.log_level,
         "log_format": settings.log_format,

@@ -75,7 +75,8 @@ class Settings(BaseSettings):
         False, description="bind beyond loopback without TLS and tokens; metrics too"
     )
     allow_root: Paths = Field(
-        default_factory=list, description="folder from which imports may read; repeatable"
+        default_factory=list,
+        description="folder from which requests may have files read; repeatable",
     )
     hub_allow: Strings = Field(
         default_factory=list,

@@ -120,6 +120,7 @@ def test_a_probe_can_be_cancelled(room: Room) -> None:
         outlook.probe(job)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["static", "static_tuned", "transformer"])
 def test_what_is_made_is_no_larger_than_it_was_expected_to_be(room: Room, recipe: str) -> None:
     """The largest file of weights against the outlook of the same request."""

@@ -19,7 +19,10 @@ def fidelity_section(report: Mapping[str, Any], picture: str | None) -> list[str
     for head, rows in (
         (("Figure", ""), _figures(report)),
         (("First dimensions", "Spearman", "Recall of neighbors"), _prefixes(report)),
-        (("Stored as", "Weights", "Cosine to float32", "Spearman"), _quantizations(report)),
+        (
+            ("Stored as", "Weights", "Cosine to float32", "Change of Spearman"),
+            _quantizations(report),
+        ),
         (("Evaluation", "Metric", "Student", "Teacher", "Rows"), _scores(report)),
         (("Corpus", ""), _corpus(report)),
     ):

@@ -150,7 +150,7 @@ def _quantizations(axes: Axes, quantizations: list[Mapping[str, Any]]) -> None:
     ]
     table = axes.table(
         cells,
-        colLabels=["type", "weights", "cosine", "Spearman"],
+        colLabels=["type", "weights", "cosine", "change"],
         cellLoc="center",
         loc="upper center",
         edges="horizontal",

@@ -7,6 +7,7 @@ from typing import Any
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.quantizing.options import QuantizeOptions
 from stillroom_server.distillation.recipes.job import Job, Made
+from stillroom_server.distillation.recipes.transformer import losses
 from stillroom_server.inference.embedders import load_embedder
 from stillroom_server.inference.transformer.files import is_transformer_student
 
@@ -24,6 +25,7 @@ def make(job: Job, options: QuantizeOptions) -> Made:
         measuring={
             "same_space": True,
             "static": None if transformer else job.output,
+            "quantizations": losses(facts) if transformer else (),
             "seed": options.seed,
         },
         encode_teacher=lambda texts: source.embed(texts).vectors,

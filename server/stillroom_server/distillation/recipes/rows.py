@@ -45,6 +45,7 @@ def kept_rows(
         if columns is not None:
             on_found()
             context.progress("encode", rows, rows, unit="tokens", message="were there already")
+            context.check_cancelled()
             return np.array(map_vectors(path, rows, columns))
         vectors = encode_rows(teacher, vocabulary, prompt, context)
         path.unlink(missing_ok=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from stillroom_server.distillation.recipes.job import Job, Made
+from stillroom_server.distillation.recipes.outlook import ELEMENT_BYTES
 from stillroom_server.distillation.transformer.options import TransformerOptions
 from stillroom_server.distillation.transformer.recipe import distill_transformer
 from stillroom_server.distillation.transformer.shape import check_options
@@ -26,6 +30,8 @@ def make(job: Job, options: TransformerOptions) -> Made:
         description=job.request.description or "",
         lineage=job.lineage,
     )
+    # What is served, and what it would take otherwise.
+    facts["student_bytes"] = facts.get("onnx_bytes", facts.get("student_bytes"))
     facts["seconds"] = {"featurize": round(features.seconds, 4), **facts.get("seconds", {})}
     return Made(
         "transformer",
@@ -34,8 +40,21 @@ def make(job: Job, options: TransformerOptions) -> Made:
         features,
         measuring={
             "same_space": options.dimensions is None,
-            "quantizations": facts.pop("quantizations", ()),
+            "quantizations": losses(facts),
             "teacher_speed": {"teacher_tokens_per_second": features.tokens_per_second},
             "seed": options.seed,
         },
     )
+
+
+def losses(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The ``quantizations`` of a report, as far as the choice of a type measured them."""
+    measured = {"float32": 1.0, **facts["cosines"]}
+    return [
+        {
+            "element_type": element_type,
+            "mean_cosine": cosine,
+            "bytes": facts["parameters"] * ELEMENT_BYTES[element_type],
+        }
+        for element_type, cosine in measured.items()
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,12 @@ def make(
     start have fields under ``static_tuned.static``."""
     context, watch = job.context, Stopwatch(clock)
     assert job.corpus is not None
-    with watch.phase("featurize"):
+    with watch.phase("featurize"), fields_under("static_tuned.static"):
         features = job.features(options.static.prompt_name)
     static = options.static
     with watch.phase("load"), fields_under("static_tuned.static"):
         context.progress("load", 0, 1, unit="teacher")
+        context.check_cancelled()
         # A final Normalize is for sentences: a token's length is what it weighs in their mean.
         teacher = Teacher.load(
             job.folder, job.device, job.dtype, pooling=static.pooling, normalize=False
@@ -71,7 +72,7 @@ def make(
         "compute_type": teacher.dtype,
         "device": teacher.device,
         "explained_variance": tuned.facts.get("explained_variance"),
-        "training": tuned.facts,
+        "training": _training(tuned.facts),
     }
     with watch.phase("write"):
         context.progress("write", 0, 1, unit="student")
@@ -109,3 +110,26 @@ def make(
             "seed": static.seed,
         },
     )
+
+
+def _training(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What tuning tells of itself, under the names that reports have for every recipe."""
+    renamed = {"grown_words": "words_added", "grown_pairs": "pairs_added"}
+    an_epoch = facts["steps"] // max(1, facts["epochs"])
+    history = [
+        {
+            "step": row["epoch"] * an_epoch,
+            "epoch": row["epoch"],
+            "loss": row["training_loss"],
+            "held_out_loss": row["held_out_loss"],
+        }
+        for row in facts["history"]
+    ]
+    best = min(history, key=lambda row: row["held_out_loss"])
+    stopped = {"patience": "no better", "budget": "time budget"}
+    return {
+        **{renamed.get(key, key): value for key, value in facts.items()},
+        "history": history,
+        "best_step": best["step"],
+        "stopped": stopped.get(facts["stopped"], facts["stopped"]),
+    }
