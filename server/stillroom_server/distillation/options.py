@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from typing import Any, NoReturn
+from typing import Any
 
-from stillroom_registry.errors import InvalidArgument, StillroomError
+from stillroom_registry.errors import StillroomError
+from stillroom_server.distillation.option_values import (
+    check_seed,
+    given_options,
+    is_int,
+    is_number,
+    refuse,
+)
 from stillroom_server.distillation.pooling import POOLING_MODES
 from stillroom_server.distillation.vocabulary_pattern import REMOVE_UNUSED, check_pattern
 
@@ -54,45 +61,34 @@ class StaticOptions:
     def __post_init__(self) -> None:
         self._check_dimensions()
         a = self.sif_coefficient
-        if a is not None and not (_is_number(a) and 0.0 < a < 1.0):
-            _refuse("sif_coefficient", f"{a!r} is not between 0 and 1")
+        if a is not None and not (is_number(a) and 0.0 < a < 1.0):
+            refuse("sif_coefficient", f"{a!r} is not between 0 and 1")
         if self.pooling is not None and self.pooling not in POOLINGS:
-            _refuse("pooling", f"{self.pooling!r} is none of {', '.join(POOLINGS)}")
+            refuse("pooling", f"{self.pooling!r} is none of {', '.join(POOLINGS)}")
         _check_strings("add_words", self.add_words)
         _check_strings("remove_tokens", self.remove_tokens)
         if self.remove_pattern is not None:
             if not isinstance(self.remove_pattern, str):
-                _refuse("remove_pattern", "it is not a text")
+                refuse("remove_pattern", "it is not a text")
             if len(self.remove_pattern.encode()) > _MOST_PATTERN_BYTES:
-                _refuse("remove_pattern", f"it has more than {_MOST_PATTERN_BYTES} bytes")
+                refuse("remove_pattern", f"it has more than {_MOST_PATTERN_BYTES} bytes")
             check_pattern(self.remove_pattern)
         if self.element_type not in ELEMENT_TYPES:
-            _refuse("element_type", f"{self.element_type!r} is none of {', '.join(ELEMENT_TYPES)}")
-        if not _is_int(self.seed) or not 0 <= self.seed < 2**64:
-            _refuse("seed", f"{self.seed!r} is not an unsigned 64-bit integer")
+            refuse("element_type", f"{self.element_type!r} is none of {', '.join(ELEMENT_TYPES)}")
+        check_seed(self.seed)
         if self.prompt_name is not None and not isinstance(self.prompt_name, str):
-            _refuse("prompt_name", "it is not a text")
+            refuse("prompt_name", "it is not a text")
         if not isinstance(self.normalize, bool):
-            _refuse("normalize", f"{self.normalize!r} is neither true nor false")
+            refuse("normalize", f"{self.normalize!r} is neither true nor false")
         most = self.max_tokens
-        if most is not None and not (_is_int(most) and 1 <= most <= _MOST_TOKENS):
-            _refuse("max_tokens", f"{most!r} is not between 1 and {_MOST_TOKENS:,}")
+        if most is not None and not (is_int(most) and 1 <= most <= _MOST_TOKENS):
+            refuse("max_tokens", f"{most!r} is not between 1 and {_MOST_TOKENS:,}")
 
     @classmethod
     def from_json(cls, value: object, *, path: str = "static") -> StaticOptions:
         """From a JSON object with these names; what it leaves out has its default. Raises
         InvalidArgument whose field begins with ``path``."""
-        if not isinstance(value, Mapping):
-            raise InvalidArgument("the options are not an object", field=path)
-        names = {field.name for field in fields(cls)}
-        for name in value:
-            if name not in names:
-                raise InvalidArgument(
-                    f"no option is called {name!r}; there are {', '.join(sorted(names))}",
-                    reason="UNKNOWN_OPTION",
-                    field=f"{path}.{name}",
-                )
-        given = dict(value)
+        given = given_options(cls, value, path)
         for name in ("add_words", "remove_tokens"):
             if isinstance(given.get(name), list):
                 given[name] = tuple(given[name])
@@ -114,7 +110,7 @@ class StaticOptions:
             return min(DEFAULT_DIMENSIONS, teacher)
         assert not isinstance(self.dimensions, str)
         if isinstance(self.dimensions, int) and self.dimensions > teacher:
-            _refuse(
+            refuse(
                 "dimensions",
                 f"{self.dimensions} is more than the teacher's {teacher}; choose at most {teacher}",
             )
@@ -124,11 +120,11 @@ class StaticOptions:
         asked = self.dimensions
         if asked is None or asked == AUTO:
             return
-        if _is_int(asked):
+        if is_int(asked):
             if not 1 <= int(asked) <= _MOST_DIMENSIONS:
-                _refuse("dimensions", f"{asked} is not between 1 and the teacher's dimensions")
-        elif not (_is_number(asked) and 0.0 < float(asked) < 1.0):
-            _refuse(
+                refuse("dimensions", f"{asked} is not between 1 and the teacher's dimensions")
+        elif not (is_number(asked) and 0.0 < float(asked) < 1.0):
+            refuse(
                 "dimensions",
                 f"{asked!r} is neither {AUTO!r}, nor an integer, nor a share of the variance"
                 " between 0 and 1, nor null",
@@ -149,23 +145,11 @@ def fields_under(path: str) -> Iterator[None]:
 
 def _check_strings(name: str, values: object) -> None:
     if isinstance(values, str) or not isinstance(values, Sequence):
-        _refuse(name, "it is not a list of texts")
+        refuse(name, "it is not a list of texts")
     if len(values) > _MOST_WORDS:
-        _refuse(name, f"it has more than {_MOST_WORDS:,} entries")
+        refuse(name, f"it has more than {_MOST_WORDS:,} entries")
     for index, value in enumerate(values):
         if not isinstance(value, str) or not value.strip():
-            _refuse(f"{name}[{index}]", "it is blank")
+            refuse(f"{name}[{index}]", "it is blank")
         if len(value.encode(errors="replace")) > _MOST_WORD_BYTES:
-            _refuse(f"{name}[{index}]", f"it has more than {_MOST_WORD_BYTES} bytes")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _refuse(name: str, why: str) -> NoReturn:
-    raise InvalidArgument(f"{name}: {why}", field=name)
+            refuse(f"{name}[{index}]", f"it has more than {_MOST_WORD_BYTES} bytes")

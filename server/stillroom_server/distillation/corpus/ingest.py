@@ -8,9 +8,9 @@ from typing import Any
 
 from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import InvalidArgument
+from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.corpus import record
 from stillroom_server.distillation.corpus.cleaning import clean
-from stillroom_server.distillation.corpus.context import Context
 from stillroom_server.distillation.corpus.dataset import Dataset
 from stillroom_server.distillation.corpus.duplicates import SeenDigests, digests
 from stillroom_server.distillation.corpus.formats import MAX_SOURCE_BYTES, Reader, too_large

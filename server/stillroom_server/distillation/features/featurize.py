@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import Internal
-from stillroom_server.distillation.corpus.context import Context
+from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.corpus.shards import Corpus, Shard
 from stillroom_server.distillation.features.cache import FeatureCache
 from stillroom_server.distillation.features.encoding import ShardEncoder

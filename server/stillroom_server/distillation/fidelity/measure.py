@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.fidelity import alignment, distribution, structure
 from stillroom_server.distillation.fidelity.evaluations.evaluate import Evaluation, evaluate
-from stillroom_server.distillation.fidelity.progress import Context, EncodeTeacher, Meter
+from stillroom_server.distillation.fidelity.progress import EncodeTeacher, Meter
 from stillroom_server.distillation.fidelity.quantizations import losses, with_changes
 from stillroom_server.distillation.fidelity.samples import Sample, built_in_texts
 from stillroom_server.distillation.fidelity.speed import Student, student_speed

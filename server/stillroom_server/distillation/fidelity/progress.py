@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.fidelity.speed import Student
 from stillroom_server.distillation.fidelity.vectors import Float32, checked
 
@@ -19,16 +19,6 @@ _LONGEST = 2048  # characters of a text that count: models cut what is longer
 
 EncodeTeacher = Callable[[Sequence[str]], NDArray[np.float32]]
 """n texts -> the teacher's vectors float32 (n, h), by all of its modules, as for sentences."""
-
-
-class Context(Protocol):
-    """Whoever waits for the report; ``OperationContext`` is one."""
-
-    def progress(
-        self, phase: str, done: int, total: int, *, unit: str, message: str = ""
-    ) -> None: ...
-
-    def check_cancelled(self) -> None: ...
 
 
 class Meter:

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
+from stillroom_server.distillation.context import Context, Silent
 from stillroom_server.distillation.quantizing.options import QuantizeOptions
+from stillroom_server.distillation.stopwatch import Stopwatch
 
 PHASES = ("load", "quantize", "write", "verify")
 _PARITY_RUNS = 200
@@ -25,30 +27,12 @@ _OURS = (
 )
 
 
-class Context(Protocol):
-    """What a recipe tells its caller while it runs; ``OperationContext`` is one."""
-
-    def progress(
-        self, phase: str, done: int, total: int, *, unit: str, message: str = ""
-    ) -> None: ...
-
-    def check_cancelled(self) -> None: ...
-
-
 class _Rows(NamedTuple):
     """(k, d) float32; with ``mapping`` and ``weights`` (vocabulary,) where tokens share rows."""
 
     table: NDArray[np.float32]
     mapping: NDArray[np.int64] | None = None
     weights: NDArray[np.float32] | None = None
-
-
-class _Silent:
-    def progress(self, phase: str, done: int, total: int, *, unit: str, message: str = "") -> None:
-        pass
-
-    def check_cancelled(self) -> None:
-        pass
 
 
 def quantize_student(
@@ -79,17 +63,17 @@ def quantize_student(
     from stillroom_server.distillation.quantizing import loss
     from stillroom_server.inference.student_files import StudentFiles
 
-    context = context or _Silent()
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "load", clock):
+    context = context or Silent()
+    watch = Stopwatch(clock)
+    with watch.phase("load"):
         context.progress("load", 0, 1, unit="student")
         _refuse_transformer(folder)
         files = StudentFiles.load(folder)
         _refuse_growth(files, options)
         context.progress("load", 1, 1, unit="student")
-    with _timed(seconds, "quantize", clock):
+    with watch.phase("quantize"):
         rows = _rows(files, options, context)
-    with _timed(seconds, "write", clock):
+    with watch.phase("write"):
         context.progress("write", 0, 1, unit="student")
         context.check_cancelled()
         facts: dict[str, Any] = {
@@ -128,14 +112,14 @@ def quantize_student(
         facts["student_bytes"] = (output / "model.safetensors").stat().st_size
         facts["size"] = round(facts["student_bytes"] / facts["source_bytes"], 4)
         context.progress("write", 1, 1, unit="student")
-    with _timed(seconds, "verify", clock):
+    with watch.phase("verify"):
         context.progress("verify", 0, _PARITY_RUNS, unit="runs")
         facts["loss"] = loss.measure(
             folder, output, texts or loss.probe_texts(), context.check_cancelled
         )
         if verify:
             facts["onnx_parity"] = _verify(output, options.seed, context)
-    facts["seconds"] = seconds
+    facts["seconds"] = watch.seconds
     return facts
 
 
@@ -227,10 +211,3 @@ def _fields_under(path: str) -> Iterator[None]:
         if error.field == "element_type":
             error.field = f"{path}.{error.field}"
         raise
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str, clock: Callable[[], float]) -> Iterator[None]:
-    start = clock()
-    yield
-    seconds[name] = round(clock() - start, 4)

@@ -3,11 +3,17 @@ sense. What depends on the teacher is refused by ``shape``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NoReturn
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from stillroom_registry.errors import InvalidArgument
+from stillroom_server.distillation.option_values import (
+    check_seed,
+    given_options,
+    is_int,
+    is_number,
+    made,
+    refuse,
+)
 
 ELEMENT_TYPES = ("float32", "float16", "int8")
 DEFAULT_EPOCHS = 6
@@ -48,51 +54,24 @@ class TransformerOptions:
         self._check_count("max_epochs", _MOST_EPOCHS)
         self._check_count("max_tokens", _MOST_TOKENS)
         budget = self.time_budget_seconds
-        if budget is not None and not (_is_number(budget) and 0.0 < budget < float("inf")):
-            _refuse("time_budget_seconds", f"{budget!r} is not a positive number of seconds")
-        if not (_is_number(self.held_out) and 0.0 < self.held_out <= 0.5):
-            _refuse("held_out", f"{self.held_out!r} is not above 0 and at most 0.5")
+        if budget is not None and not (is_number(budget) and 0.0 < budget < float("inf")):
+            refuse("time_budget_seconds", f"{budget!r} is not a positive number of seconds")
+        if not (is_number(self.held_out) and 0.0 < self.held_out <= 0.5):
+            refuse("held_out", f"{self.held_out!r} is not above 0 and at most 0.5")
         if self.element_type is not None and self.element_type not in ELEMENT_TYPES:
-            _refuse("element_type", f"{self.element_type!r} is none of {', '.join(ELEMENT_TYPES)}")
-        if not _is_int(self.seed) or not 0 <= self.seed < 2**64:
-            _refuse("seed", f"{self.seed!r} is not an unsigned 64-bit integer")
+            refuse("element_type", f"{self.element_type!r} is none of {', '.join(ELEMENT_TYPES)}")
+        check_seed(self.seed)
 
     @classmethod
     def from_json(cls, value: object, *, path: str = "transformer") -> TransformerOptions:
         """From a JSON object with these names; what it leaves out has its default. Raises
         InvalidArgument whose field begins with ``path``."""
-        if not isinstance(value, Mapping):
-            raise InvalidArgument("the options are not an object", field=path)
-        names = {field.name for field in fields(cls)}
-        for name in value:
-            if name not in names:
-                raise InvalidArgument(
-                    f"no option is called {name!r}; there are {', '.join(sorted(names))}",
-                    reason="UNKNOWN_OPTION",
-                    field=f"{path}.{name}",
-                )
-        try:
-            return cls(**value)
-        except InvalidArgument as error:
-            error.field = f"{path}.{error.field}"
-            raise
+        return made(cls, given_options(cls, value, path), path)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     def _check_count(self, name: str, most: int) -> None:
         value = getattr(self, name)
-        if value is not None and not (_is_int(value) and 1 <= value <= most):
-            _refuse(name, f"{value!r} is not between 1 and {most:,}")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _refuse(name: str, why: str) -> NoReturn:
-    raise InvalidArgument(f"{name}: {why}", field=name)
+        if value is not None and not (is_int(value) and 1 <= value <= most):
+            refuse(name, f"{value!r} is not between 1 and {most:,}")
