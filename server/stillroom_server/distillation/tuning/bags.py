@@ -30,7 +30,7 @@ class Bags:
     def __init__(self, folder: Path, name: str, shards: Sequence[Shard], rows: int) -> None:
         self._folder = folder
         self._name = name
-        self._rows = rows
+        self.rows = rows
         self.shards = tuple(shards)
         self.counts = tuple(shard.count for shard in shards)
 
@@ -46,15 +46,15 @@ class Bags:
 
         with np.load(self.path(index)) as stored:
             parts = (stored["data"], stored["indices"], stored["indptr"])
-        return sparse.csr_matrix(parts, shape=(self.counts[index], self._rows))
+        return sparse.csr_matrix(parts, shape=(self.counts[index], self.rows))
 
     def usage(self, tell: Callable[[], None]) -> NDArray[np.float64]:
         """How often each row is added in all, (rows,)."""
-        used = np.zeros(self._rows)
+        used = np.zeros(self.rows)
         for index in range(len(self)):
             tell()
             matrix = self.shard(index)
-            used += np.bincount(matrix.indices, weights=matrix.data, minlength=self._rows)
+            used += np.bincount(matrix.indices, weights=matrix.data, minlength=self.rows)
         return used
 
 

@@ -13,6 +13,7 @@ from stillroom_server.distillation.tuning.losses.cosine import cosine_loss
 from stillroom_server.distillation.tuning.losses.prefixes import PrefixLoss
 from stillroom_server.distillation.tuning.losses.similarity import SimilarityLoss
 from stillroom_server.distillation.tuning.targets import unit
+from stillroom_server.distillation.tuning.threads import one_thread
 
 TEMPERATURE = 0.1
 COSINE = 1.0
@@ -32,8 +33,9 @@ class Objective:
         """Sums of rows (n, d), their targets (n, d) and the teacher's vectors (n, h) -> the mean
         loss of the n texts, and its slope by the sums (n, d)."""
         leaf = torch.from_numpy(sums).requires_grad_()
-        losses = self._losses(leaf, targets, teacher)
-        losses.backward(torch.full_like(losses, 1.0 / len(losses)))  # type: ignore[no-untyped-call]
+        with one_thread():
+            losses = self._losses(leaf, targets, teacher)
+            losses.backward(torch.full_like(losses, 1.0 / len(losses)))  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         return _mean(losses), leaf.grad.numpy()
 
@@ -41,7 +43,7 @@ class Objective:
         self, sums: NDArray[np.float32], targets: NDArray[np.float32], teacher: NDArray[np.float32]
     ) -> float:
         """The loss alone."""
-        with torch.no_grad():
+        with one_thread(), torch.no_grad():
             return _mean(self._losses(torch.from_numpy(sums), targets, teacher))
 
     def _losses(

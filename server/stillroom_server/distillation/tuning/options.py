@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.options import AUTO, DEFAULT_DIMENSIONS, StaticOptions
 
-DEFAULT_EPOCHS = 16
+DEFAULT_EPOCHS = 4
 DEFAULT_HELD_OUT = 0.05
 DEFAULT_WORDS = 2_000
 DEFAULT_PAIRS = 2_000

@@ -1,110 +1,54 @@
-"""The closed form: the vocabulary's own vectors mapped among the sentences, then ridge regression.
+"""The closed form: ridge regression, held at where the vocabulary's own vectors map to.
 
-Nothing here depends on a learning rate, and a word that the corpus lacks keeps the row that the
-teacher's vector of it maps to.
+Nothing here depends on a learning rate, and a word that the corpus lacks keeps its mapped row.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillroom_server.distillation.tuning.targets import unit
-from stillroom_server.distillation.tuning.threads import Sparse, solve, sparse_times
+from stillroom_server.distillation.tuning.mapping import Blocks
+from stillroom_server.distillation.tuning.threads import sparse_times
 
-FREQUENCY = 3e-3
-"""The a of the token weight a / (a + p). Larger than a static student's: p is counted here."""
-PRIOR = 0.4
+PRIOR = 1.5
 """How strongly a row is held at its start, in occurrences in a text of one token."""
-_RIDGE = 1e-3  # of the map, as a share of the mean of its normal matrix's diagonal
-_ROUNDS = 2
 _STEPS = 6  # of conjugate gradients a round; more fit the corpus better and other texts worse
-
-Block = tuple[Sparse, NDArray[np.float32]]
-"""Bags (n, rows) and the targets (n, d) of the same texts."""
-Blocks = Sequence[Callable[[], Block]]
-"""A block at a time is read, so that a corpus may be larger than memory."""
-
-
-def token_weights(usage: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Occurrences (V,) -> weights a / (a + p) (V,), p the smoothed share of all occurrences.
-
-    Smooth inverse frequency (Arora, Liang and Ma, ICLR 2017).
-    """
-    shares = (usage + 1.0) / (usage.sum() + len(usage))
-    weights: NDArray[np.float32] = (FREQUENCY / (FREQUENCY + shares)).astype(np.float32)
-    return weights
-
-
-def mapped(
-    blocks: Blocks, rows: NDArray[np.float32], tell: Callable[[int, int], None]
-) -> NDArray[np.float32]:
-    """Rows (V', h) -> (V', d) among the targets, of such lengths that a text's sum has on average
-    the square root of its number of rows."""
-    table = _times(rows, linear_map(blocks, rows, tell))
-    squares, expected = 0.0, 0.0
-    for block in blocks:
-        tell(0, 0)
-        bags, _ = block()
-        sums = sparse_times(bags, table)
-        squares += float(np.einsum("nd,nd->n", sums, sums).sum(dtype=np.float64))
-        expected += float(bags.sum(dtype=np.float64))
-    return table * np.float32(math.sqrt(expected / max(squares, 1e-30)))
-
-
-def linear_map(
-    blocks: Blocks, rows: NDArray[np.float32], tell: Callable[[int, int], None]
-) -> NDArray[np.float32]:
-    """Rows (V', h) -> the map (h, d) by which a text's rows, summed and normalized, come nearest to
-    its target: least squares with a little ridge."""
-    width = rows.shape[1]
-    left = np.zeros((width, width))
-    right: NDArray[np.float64] | None = None
-    for block in blocks:
-        tell(0, 0)
-        bags, targets = block()
-        sums = unit(sparse_times(bags, rows))
-        left += _product(sums, sums)
-        more = _product(sums, targets)
-        right = more if right is None else right + more
-    assert right is not None
-    diagonal = max(float(np.trace(left)) / width, 1e-12)
-    return solve(left + _RIDGE * diagonal * np.eye(width), right).astype(np.float32)
 
 
 def fit(
     blocks: Blocks,
-    start: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    rounds: int,
     tell: Callable[[int, int], None],
 ) -> NDArray[np.float32]:
     """The table (rows, d) that brings texts' normalized sums near their targets, and stays near
-    ``start``: min over W of sum_i |x_i W / |x_i W0| - y_i|^2 + PRIOR |W - start|^2.
+    ``prior``: min over W of sum_i |x_i W / |x_i W0| - y_i|^2 + PRIOR |W - prior|^2.
 
     By conjugate gradients, preconditioned by the diagonal (Hestenes and Stiefel, 1952), each column
-    for itself; the lengths |x_i W0| are those of the round before. ``tell`` gets steps done and in
-    all, for every block.
+    for itself; W0 is ``prior`` and then what the round before made of it. ``tell`` gets steps done
+    and in all, for every block.
     """
-    table, total = start, _ROUNDS * (_STEPS + 1)
-    for round_ in range(_ROUNDS):
-        first = round_ * (_STEPS + 1)
-        table = _round(blocks, start, table, partial(_ahead, tell, first, total))
+    table, total = prior, rounds * (_STEPS + 1)
+    for index in range(rounds):
+        first = index * (_STEPS + 1)
+        table = _round(blocks, prior, table, partial(_ahead, tell, first, total))
     tell(total, total)
     return table
 
 
 def _round(
     blocks: Blocks,
-    start: NDArray[np.float32],
+    prior: NDArray[np.float32],
     table: NDArray[np.float32],
     tell: Callable[[int], None],
 ) -> NDArray[np.float32]:
     scales: list[NDArray[np.float32]] = []
     diagonal = np.full((len(table), 1), PRIOR, dtype=np.float32)
-    residual = PRIOR * (start - table)
+    residual = PRIOR * (prior - table)
     for block in blocks:
         tell(0)
         bags, targets = block()
@@ -140,20 +84,4 @@ def _ahead(tell: Callable[[int, int], None], first: int, total: int, step: int) 
 def _columns(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """The inner product of each column of (n, d) with the other's: (d,)."""
     product: NDArray[np.float32] = np.einsum("nd,nd->d", left, right)
-    return product
-
-
-def _times(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    import torch
-
-    product: NDArray[np.float32] = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
-    return product
-
-
-def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
-    import torch
-
-    product: NDArray[np.float64] = (
-        (torch.from_numpy(left).T @ torch.from_numpy(right)).double().numpy()
-    )
     return product

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillroom_registry.errors import FailedPrecondition
-from stillroom_server.distillation.tuning.threads import eigh
+from stillroom_server.distillation.tuning.threads import eigh, matmul, one_thread
 
 PRIOR_TEXTS = 256
 """How many texts the vocabulary's own vectors count as. They span directions that a small corpus
@@ -32,7 +32,8 @@ def moment_of(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     moment = torch.zeros((vectors.shape[1],) * 2, dtype=torch.float64)
     for start in range(0, len(vectors), _BLOCK):
         block = torch.from_numpy(unit(np.asarray(vectors[start : start + _BLOCK]))).double()
-        moment += block.T @ block
+        with one_thread():
+            moment += block.T @ block
     result: NDArray[np.float64] = moment.numpy()
     return result
 
@@ -72,9 +73,4 @@ def leading_axes(
 
 def project(vectors: NDArray[np.float32], axes: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, h) by (h, d) -> the directions' coordinates (n, d)."""
-    import torch
-
-    product: NDArray[np.float32] = (
-        torch.from_numpy(unit(np.asarray(vectors))) @ torch.from_numpy(axes)
-    ).numpy()
-    return product
+    return matmul(unit(np.asarray(vectors)), axes)

@@ -1,7 +1,8 @@
 """Arithmetic whose bits do not depend on how many threads there are.
 
-Products of dense matrices in torch are such by themselves: a thread takes rows or columns, and each
-element is summed in one order. What is not is wrapped here, or avoided: sums over everything.
+Sparse products, where most of the time goes, share their rows out. Dense ones run on one thread: a
+library may cut a long sum into as many parts as it has threads, and which shapes it does that to is
+its secret.
 """
 
 from __future__ import annotations
@@ -38,6 +39,15 @@ def sparse_times(matrix: Sparse, dense: NDArray[np.float32]) -> NDArray[np.float
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(part, bounds[:-1].tolist(), bounds[1:].tolist()))
     return out
+
+
+def matmul(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, m) by (m, d), both dense -> (n, d)."""
+    import torch
+
+    with one_thread():
+        product: NDArray[np.float32] = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+    return product
 
 
 def eigh(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

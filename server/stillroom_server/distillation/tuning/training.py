@@ -18,7 +18,7 @@ from stillroom_server.distillation.tuning.targets import project
 from stillroom_server.distillation.tuning.threads import Sparse, sparse_times
 
 RATE = 1e-3
-DROPOUT = 0.1
+DROPOUT = 0.05
 PATIENCE = 2
 """Epochs without gain after which training ends."""
 _WARM = 20  # steps in which the rate rises

@@ -16,7 +16,8 @@ from stillroom_server.distillation.options import fields_under
 from stillroom_server.distillation.tuning import objective, start, training
 from stillroom_server.distillation.tuning.options import DEFAULT_EPOCHS, TunedOptions
 from stillroom_server.distillation.tuning.protocols import Checkpoints, Context, Corpus, Features
-from stillroom_server.distillation.tuning.threads import sparse_times
+from stillroom_server.distillation.tuning.targets import unit
+from stillroom_server.distillation.tuning.threads import Sparse, sparse_times
 from stillroom_server.distillation.tuning.work import Work
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
@@ -24,6 +25,7 @@ PHASES = ("prepare", "fit", "train")
 FEWEST_TEXTS = 128
 """Of a corpus, held out ones included: below it, a student is fitted to too little and judged by
 less."""
+TEMPER = 0.15
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,12 @@ def tune(
     _check_size(corpus)
     context.progress("prepare", 0, 0, unit="shards")
     work = Work(vocabulary, encode_rows, corpus, features, options, context, folder)
-    work.prepare()
-    context.progress("fit", 0, 0, unit="rounds")
-    axes, explained = work.axes(asked)
-    dimensions = int(axes.shape[1])
+    work.prepare(asked)
+    dimensions = int(work.axes.shape[1])
     prefixes = _prefixes(options, dimensions)
+    material = training.Material(work.training.counts, work.text, work.judged(), work.axes)
     trainer = training.Trainer(
-        training.Material(work.training.counts, work.text, work.judged(), axes),
+        material,
         objective.Objective((*prefixes, dimensions)),
         epochs=options.max_epochs or DEFAULT_EPOCHS,
         seed=options.static.seed,
@@ -88,13 +89,13 @@ def tune(
         context=context,
         clock=clock,
     )
-    state = trainer.run(lambda: work.fitted(axes))
-    table = sparse_times(work.expansion, state.best)
+    state = trainer.run(work.fitted)
+    table = sparse_times(work.expansion, _tempered(state.best, material.judge[0]))
     table[list(vocabulary.silent)] = 0.0
     facts = {
         "dimensions": dimensions,
         "prefixes": list(prefixes),
-        "explained_variance": round(explained, 6),
+        "explained_variance": round(work.explained, 6),
         "base_rows": work.vocabulary.base_rows,
         "grown_words": len(work.vocabulary.words),
         "grown_pairs": len(work.vocabulary.pairs),
@@ -111,7 +112,17 @@ def tune(
         "temperature": objective.TEMPERATURE,
         "prior": start.PRIOR,
     }
-    return Tuned(table, work.vocabulary.tokenizer_json, axes, facts)
+    return Tuned(table, work.vocabulary.tokenizer_json, work.axes, facts)
+
+
+def _tempered(table: NDArray[np.float32], texts: Sparse) -> NDArray[np.float32]:
+    """Divides each column of (rows, d) by its variance over the texts' vectors to the TEMPER: a
+    little of what whitening does, so that the first few axes do not decide every similarity. The
+    closer a sum of rows follows its target, the more it leaves to them; this gives it back."""
+    variances = unit(sparse_times(texts, table)).var(axis=0, dtype=np.float64)
+    scales = np.where(variances > 0.0, np.maximum(variances, 1e-30), 1.0) ** -TEMPER
+    # By their mean, so that rows keep their lengths.
+    return np.asarray(table * (scales / scales.mean()), dtype=np.float32)
 
 
 def _check_size(corpus: Corpus) -> None:

@@ -16,40 +16,41 @@ from tokenizers import Tokenizer
 
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.corpus.shards import write_whole
-from stillroom_server.distillation.tuning import start, targets, training
+from stillroom_server.distillation.tuning import mapping, start, targets, training
 from stillroom_server.distillation.tuning.bags import Bags, expansion, write_bags
-from stillroom_server.distillation.tuning.growth import GrownVocabulary, grow
-from stillroom_server.distillation.tuning.options import (
-    DEFAULT_PAIRS,
-    DEFAULT_WORDS,
-    TunedOptions,
-)
-from stillroom_server.distillation.tuning.protocols import Context, Corpus, Features
-from stillroom_server.distillation.tuning.words import Usage
+from stillroom_server.distillation.tuning.growth import grow
+from stillroom_server.distillation.tuning.options import DEFAULT_PAIRS, DEFAULT_WORDS, TunedOptions
+from stillroom_server.distillation.tuning.pairs import PairGains, occurrences
+from stillroom_server.distillation.tuning.protocols import Context, Corpus, Features, Shard
+from stillroom_server.distillation.tuning.words import Spelling, Usage
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
-Encode = Callable[[], NDArray[np.float32]]
-
-_REVISION = 1  # raise when the same inputs give another student, so that old states lapse
+_REVISION = 2  # raise when the same inputs give another student, so that old states lapse
 _SURVEYED = 128  # shards that words are counted in and the closed form is fitted to, at most
 _LEAST_WORD = 5  # occurrences from which a word, or a pair, is frequent
 _LEAST_PAIR = 8
+_MOST_CANDIDATES = 20_000  # pairs
+_ROUNDS = 2  # of the closed form
 
 
 class Work:
-    """``key`` names it: another corpus, vocabulary or other options are other work."""
+    """``key`` names it: another corpus, vocabulary or other options are other work.
+
+    Call ``prepare`` first. ``vocabulary``, ``expansion``, ``training`` and ``held_out`` (bags) are
+    then those of the student.
+    """
 
     def __init__(
         self,
         vocabulary: StudentVocabulary,
-        encode_rows: Encode,
+        encode_rows: Callable[[], NDArray[np.float32]],
         corpus: Corpus,
         features: Features,
         options: TunedOptions,
         context: Context,
         folder: Path,
     ) -> None:
-        self._vocabulary = vocabulary
+        self._base = vocabulary
         self._encode_rows = encode_rows
         self._corpus = corpus
         self._features = features
@@ -59,46 +60,32 @@ class Work:
         self.key = hashlib.sha256((what + vocabulary.tokenizer_json).encode()).hexdigest()
         self._folder = folder / self.key[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.vocabulary = self._grown()
-        self.expansion = expansion(self.vocabulary)
-        rows = len(self.vocabulary)
-        self.training = Bags(self._folder, "training", corpus.training, rows)
-        self.held_out = Bags(self._folder, "held-out", corpus.held_out, rows)
+        self._surveyed = _spread(len(corpus.training))
 
-    def prepare(self) -> None:
-        """Makes the bags, shard by shard."""
-        tokenizer = Tokenizer.from_str(self.vocabulary.tokenizer_json)
-        total = len(self._corpus.training) + len(self._corpus.held_out)
-        done = 0
-        for bags in (self.training, self.held_out):
-
-            def tell(index: int, done: int = done) -> None:
-                self._context.progress("prepare", done + index, total, unit="shards")
-                self._context.check_cancelled()
-
-            write_bags(
-                bags,
-                tokenizer,
-                self._vocabulary.silent,
-                self.expansion,
-                self._options.static.max_tokens,
-                tell,
+    def prepare(self, asked: int | float | None) -> None:
+        """Axes of ``asked`` dimensions, the vocabulary, and the bags of its rows."""
+        self.axes, self.explained = self._axes(asked)
+        words, candidates = self._survey()
+        self.vocabulary = grow(self._base, words, [])
+        self._unpaired = self._bags("prepare", "words", self._corpus.training)
+        self._usage = self._unpaired.usage(self._context.check_cancelled)
+        if not self._usage[: len(self._base)].any():
+            raise FailedPrecondition(
+                "no text of the corpus holds a token of the teacher's vocabulary; give texts in a"
+                " language that it knows",
+                reason="NO_KNOWN_TOKENS",
+                field="corpus",
             )
-            done += len(bags)
+        self.training = self._unpaired
+        if candidates:
+            self.vocabulary = grow(self._base, words, self._chosen(candidates))
+            self.training = self._bags("fit", "training", self._corpus.training)
+        self.held_out = self._bags("fit", "held-out", self._corpus.held_out)
+        self.expansion = expansion(self.vocabulary)
 
-    def axes(self, asked: int | float | None) -> tuple[NDArray[np.float32], float]:
-        """The targets' axes (h, d) and the share they explain."""
-        path = self._folder / "axes.npz"
-        if not path.exists():
-            moment = np.zeros((self._features.dim,) * 2)
-            for index in range(len(self.training)):
-                self._context.check_cancelled()
-                moment += targets.moment_of(self._teacher(index))
-            vocabulary = targets.moment_of(self._rows())
-            found, explained = targets.leading_axes(moment, vocabulary, asked)
-            _save(path, axes=found, explained=np.array(explained))
-        stored = _load(path)
-        return stored["axes"], float(stored["explained"])
+    def text(self, index: int) -> training.Texts:
+        """The texts of a training shard."""
+        return self.training.shard(index), _finite(self._features.training(index))
 
     def judged(self) -> training.Texts:
         """The held out texts, which are few."""
@@ -108,63 +95,112 @@ class Work:
         vectors = [self._features.held_out(index) for index in range(len(self.held_out))]
         return sparse.vstack(bags, format="csr"), _finite(np.concatenate(vectors))
 
-    def text(self, index: int) -> training.Texts:
-        """The texts of a training shard."""
-        return self.training.shard(index), self._teacher(index)
-
-    def fitted(self, axes: NDArray[np.float32]) -> NDArray[np.float32]:
+    def fitted(self) -> NDArray[np.float32]:
         """The closed form, (rows, d), its rows as bags count them."""
-        path = self._folder / "fitted.npz"
-        if not path.exists():
-            _save(path, table=self._fit(axes))
-        return _load(path)["table"]
 
-    def _grown(self) -> GrownVocabulary:
-        path = self._folder / "growth.json"
+        def make() -> dict[str, NDArray[Any]]:
+            # What pairs add is a difference, and begins as none. Words begin anew: alone, they took
+            # over a part of what pairs say.
+            prior = _longer(self._mapped(), self.training.rows)
+            return {"table": self._fit(self.training, prior, _ROUNDS)}
+
+        return self._kept("fitted", make)["table"]
+
+    def _mapped(self) -> NDArray[np.float32]:
+        """Where the teacher's rows map to, (V, d)."""
+
+        def make() -> dict[str, NDArray[Any]]:
+            rows = self._rows()
+            weights = mapping.token_weights(self._usage[: len(rows)])
+            weights[list(self._base.silent)] = 0.0
+            blocks = self._blocks(self._unpaired)
+            tell = self._context.check_cancelled
+            return {"table": mapping.mapped(blocks, rows, weights, tell)}
+
+        return self._kept("mapped", make)["table"]
+
+    def _chosen(self, candidates: Sequence[str]) -> list[str]:
+        """The pairs that gain the most."""
+        path = self._folder / "pairs.json"
         if not path.exists():
-            usage = Usage(Tokenizer.from_str(self._vocabulary.tokenizer_json))
-            for shard in _spread(self._corpus.training):
-                usage.add(shard.texts(), self._context.check_cancelled)
+            # One round will do for what is left to say.
+            table = self._fit(self._unpaired, _longer(self._mapped(), self._unpaired.rows), 1)
+            spelling = Spelling(Tokenizer.from_str(self._base.tokenizer_json))
+            places = {pair: place for place, pair in enumerate(candidates)}
+            gains = PairGains(len(candidates), table.shape[1])
+            blocks = self._blocks(self._unpaired)
+            for index, block in zip(self._surveyed, blocks, strict=True):
+                texts = self._corpus.training[index].texts()
+                found = occurrences(texts, spelling, places, self._context.check_cancelled)
+                gains.add(found, block(), table)
+            asked = self._options.grow_pairs
+            best = gains.best(DEFAULT_PAIRS if asked is None else asked)
+            write_whole(path, json.dumps([candidates[place] for place in best]).encode())
+        chosen: list[str] = json.loads(path.read_text(encoding="utf-8"))
+        return chosen
+
+    def _survey(self) -> tuple[list[str], list[str]]:
+        """The words to add, and the pairs to choose from, the most frequent first."""
+        path = self._folder / "survey.json"
+        if not path.exists():
+            usage = Usage(Spelling(Tokenizer.from_str(self._base.tokenizer_json)))
+            for done, index in enumerate(self._surveyed):
+                self._context.progress("prepare", done, len(self._surveyed), unit="shards")
+                usage.add(self._corpus.training[index].texts(), self._context.check_cancelled)
             words, pairs = self._options.grow_words, self._options.grow_pairs
-            most_words = DEFAULT_WORDS if words is None else words
-            most_pairs = DEFAULT_PAIRS if pairs is None else pairs
-            grown = grow(
-                self._vocabulary,
-                # Most words are one token already, so all are looked at.
-                usage.frequent(usage.words, _LEAST_WORD, len(usage.words)),
-                usage.frequent(usage.pairs, _LEAST_PAIR, most_pairs),
-                most_words,
-            )
-            chosen = {"words": grown.words, "pairs": grown.pairs}
-            write_whole(path, json.dumps(chosen).encode())
-        chosen = json.loads(path.read_text(encoding="utf-8"))
-        return grow(self._vocabulary, chosen["words"], chosen["pairs"])
+            # Most words are one token already, so all are looked at.
+            frequent = usage.frequent(usage.words, _LEAST_WORD, len(usage.words))
+            most = DEFAULT_WORDS if words is None else words
+            grown = grow(self._base, frequent, [], most) if most else None
+            candidates = usage.frequent(usage.pairs, _LEAST_PAIR, _MOST_CANDIDATES)
+            survey = {
+                "words": list(grown.words) if grown else [],
+                "pairs": [] if pairs == 0 else candidates,
+            }
+            write_whole(path, json.dumps(survey).encode())
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return kept["words"], kept["pairs"]
 
-    def _fit(self, axes: NDArray[np.float32]) -> NDArray[np.float32]:
-        usage = self.training.usage(self._context.check_cancelled)
-        rows = self._rows()
-        if not usage[: len(rows)].any():
-            raise FailedPrecondition(
-                "no text of the corpus holds a token of the teacher's vocabulary; give texts in a"
-                " language that it knows",
-                reason="NO_KNOWN_TOKENS",
-                field="corpus",
-            )
+    def _bags(self, phase: str, name: str, shards: Sequence[Shard]) -> Bags:
+        """Of the vocabulary as it is now."""
+        vocabulary = self.vocabulary
+        bags = Bags(self._folder, name, shards, len(vocabulary))
 
-        def block(index: int) -> start.Block:
-            bags, teacher = self.text(index)
-            return bags, targets.project(teacher, axes)
+        def tell(done: int) -> None:
+            self._context.progress(phase, done, len(shards), unit="shards")
+            self._context.check_cancelled()
 
+        write_bags(
+            bags,
+            Tokenizer.from_str(vocabulary.tokenizer_json),
+            self._base.silent,
+            expansion(vocabulary),
+            self._options.static.max_tokens,
+            tell,
+        )
+        return bags
+
+    def _axes(self, asked: int | float | None) -> tuple[NDArray[np.float32], float]:
+        """The targets' axes (h, d) and the share they explain."""
+
+        def make() -> dict[str, NDArray[Any]]:
+            moment = np.zeros((self._features.dim,) * 2)
+            for index in range(len(self._corpus.training)):
+                self._context.check_cancelled()
+                moment += targets.moment_of(_finite(self._features.training(index)))
+            vocabulary = targets.moment_of(self._rows())
+            axes, explained = targets.leading_axes(moment, vocabulary, asked)
+            return {"axes": axes, "explained": np.array(explained)}
+
+        kept = self._kept("axes", make)
+        return kept["axes"], float(kept["explained"])
+
+    def _fit(self, bags: Bags, prior: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
         def tell(done: int, total: int) -> None:
             self._context.progress("fit", done, total, unit="rounds")
             self._context.check_cancelled()
 
-        blocks = [partial(block, index) for index in _spread(range(len(self.training)))]
-        # What grown rows add is a difference, and begins as none.
-        weighted = np.zeros((len(usage), rows.shape[1]), dtype=np.float32)
-        weighted[: len(rows)] = rows * start.token_weights(usage[: len(rows)])[:, None]
-        weighted[list(self._vocabulary.silent)] = 0.0
-        table = start.fit(blocks, start.mapped(blocks, weighted, tell), tell)
+        table = start.fit(self._blocks(bags), prior, rounds, tell)
         if not np.isfinite(table).all():
             raise FailedPrecondition(
                 "the closed form has no finite solution; the corpus or the teacher is degenerate",
@@ -173,20 +209,38 @@ class Work:
             )
         return table
 
-    def _teacher(self, index: int) -> NDArray[np.float32]:
-        return _finite(self._features.training(index))
+    def _blocks(self, bags: Bags) -> mapping.Blocks:
+        def block(index: int) -> mapping.Block:
+            teacher = _finite(self._features.training(index))
+            return bags.shard(index), targets.project(teacher, self.axes)
+
+        return [partial(block, index) for index in self._surveyed]
 
     def _rows(self) -> NDArray[np.float32]:
-        path = self._folder / "rows.npz"
+        return self._kept("rows", lambda: {"rows": self._encode_rows()})["rows"]
+
+    def _kept(
+        self, name: str, make: Callable[[], dict[str, NDArray[Any]]]
+    ) -> dict[str, NDArray[Any]]:
+        """Arrays that are made once."""
+        path = self._folder / f"{name}.npz"
         if not path.exists():
-            _save(path, rows=self._encode_rows())
-        return _load(path)["rows"]
+            stream = io.BytesIO()
+            np.savez(stream, allow_pickle=False, **make())
+            write_whole(path, stream.getvalue())
+        with np.load(path) as stored:
+            return dict(stored)
 
 
-def _spread(items: Sequence[Any]) -> list[Any]:
-    """At most _SURVEYED of them, evenly chosen."""
-    count = min(len(items), _SURVEYED)
-    return [items[index * len(items) // count] for index in range(count)]
+def _spread(count: int) -> list[int]:
+    """At most _SURVEYED of so many, evenly chosen."""
+    taken = min(count, _SURVEYED)
+    return [index * count // taken for index in range(taken)]
+
+
+def _longer(table: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    """With rows of zeros behind it."""
+    return np.concatenate([table, np.zeros((rows - len(table), table.shape[1]), table.dtype)])
 
 
 def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -197,14 +251,3 @@ def _finite(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
             field="teacher",
         )
     return vectors
-
-
-def _save(path: Path, **arrays: NDArray[Any]) -> None:
-    stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
-    write_whole(path, stream.getvalue())
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path) as stored:
-        return dict(stored)
