@@ -79,11 +79,11 @@ def test_less_time_means_less_training_then_a_simpler_recipe(room: Room) -> None
     assert isinstance(full.options, TunedOptions)
     assert full.options.time_budget_seconds is None
     whole = choosing.outlook.tuned(PROBE, full.options, texts)
-    limited = within(whole.seconds - 50)
-    assert isinstance(limited.options, TunedOptions)
     training = choosing.outlook.training_seconds(full.options, texts)
-    assert limited.options.time_budget_seconds == pytest.approx(training - 50)
-    assert within(500).recipe == "static"
+    limited = within(whole.seconds - training / 2)
+    assert isinstance(limited.options, TunedOptions)
+    assert limited.options.time_budget_seconds == pytest.approx(training / 2)
+    assert within(whole.seconds - training).recipe == "static"
 
 
 def test_fewer_bytes_mean_smaller_elements_then_fewer_dimensions(room: Room) -> None:
