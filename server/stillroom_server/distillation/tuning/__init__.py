@@ -6,7 +6,7 @@
     tune(
         vocabulary: StudentVocabulary,      # the static student's, words asked for included
         encode_rows: () -> (V, h) float32,  # the teacher's vectors of its rows, not normalized;
-                                            # called once, and not at all when resumed
+                                            # called when the folder does not hold them yet
         corpus: Corpus, features: Features, # shards of texts, and the teacher's vectors of them
         options: TunedOptions,
         checkpoints: Checkpoints,
@@ -14,7 +14,8 @@
         folder: Path,                       # durable scratch of this operation, kept on resume
         *,
         clock=time.monotonic,               # seconds; read for time_budget_seconds alone
-    ) -> Tuned                              # .table (V', d) float32, .tokenizer_json, .facts
+    ) -> Tuned                              # .table (V', d) float32, .tokenizer_json, .axes, .facts
 
-``tune`` reports the phases "prepare" (shards), "fit" (rounds) and "train" (steps).
+``tune`` reports the phases "prepare" (words counted, texts tokenized), "fit" (pairs chosen, closed
+form) and "train" (steps).
 """

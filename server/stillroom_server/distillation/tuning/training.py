@@ -133,7 +133,8 @@ class Trainer:
                     state.stopped = "budget"
                 if state.stopped:
                     return
-                if self._clock() - saved >= _SAVE_SECONDS:
+                ended = position == self._steps[state.epoch]
+                if not ended and self._clock() - saved >= _SAVE_SECONDS:
                     self._save(state)
                     saved = self._clock()
         self._judge(state)
