@@ -35,7 +35,8 @@ from stillroom_server.distillation.tuning.options import (
 _PROBED_TEXTS = 64
 _PROBED_TOKENS = 1024
 _FIXED_SECONDS = 8.0  # loading, writing, checking, measuring, publishing
-_TUNING_SECONDS = 1.1e-4  # a text and epoch
+_FIT_SECONDS = 1.0e-3  # a text, of vocabulary and closed form
+_TUNING_SECONDS = 1.5e-4  # a text and epoch
 # A step goes through the layers forward, and twice as much backward.
 _STEP_PASSES = 3.0
 _LEAST_TRAINING = 0.2  # of what it would take in full: with less, it is not worth starting
@@ -98,7 +99,7 @@ def tuned(found: Probe, options: TunedOptions, texts: int, *, whole: bool = True
     grown = words + (DEFAULT_PAIRS if options.grow_pairs is None else options.grow_pairs)
     table = start.result_bytes / found.rows * (found.rows + grown)
     return Outlook(
-        seconds=start.seconds + texts / found.texts_per_second + training,
+        seconds=start.seconds + texts * (_FIT_SECONDS + 1.0 / found.texts_per_second) + training,
         memory_bytes=start.memory_bytes + 16.0 * found.rows * found.dim,
         result_bytes=table,
     )

@@ -16,7 +16,7 @@ from stillroom_server.distillation.option_values import (
 )
 
 ELEMENT_TYPES = ("float32", "float16", "int8")
-DEFAULT_EPOCHS = 6
+DEFAULT_EPOCHS = 2
 DEFAULT_HELD_OUT = 0.05
 _MOST_LAYERS = 1_000
 _MOST_WIDTH = 65_536
