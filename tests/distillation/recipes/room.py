@@ -37,7 +37,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "static": {"dimensions": 12},
     "static_tuned": {
         "static": {"dimensions": 12},
-        "max_epochs": 3,
+        "max_epochs": 6,
         "matryoshka_dimensions": [4],
         "grow_words": 4,
         "grow_pairs": 4,

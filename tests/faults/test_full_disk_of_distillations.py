@@ -1,0 +1,35 @@
+"""A real disk without a byte left, in each phase of a distillation."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from faults.processes import environment
+from faults.small_disk import PHASES
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_disk_that_fills_up_in_any_phase(tmp_path: Path) -> None:
+    tool = shutil.which("unshare")
+    if tool is None:
+        pytest.skip("needs unshare")
+    alone = [tool, "--user", "--map-root-user", "--mount"]
+    mount = [*alone, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine allows no file systems of one's own")
+    ran = subprocess.run(
+        [*alone, sys.executable, "-m", "faults.small_disk", str(tmp_path)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    found = json.loads(ran.stdout.splitlines()[-1])
+    assert found == dict.fromkeys(PHASES, "DISK_FULL")
