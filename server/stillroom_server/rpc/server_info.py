@@ -124,6 +124,8 @@ def limits(settings: Settings) -> pb.ServerLimits:
         max_correlation_id_bytes=settings.max_correlation_id_bytes,
         max_teacher_queue_bytes=settings.max_teacher_queue_bytes,
         max_teacher_queue_seconds=settings.max_teacher_queue_seconds,
+        max_tokenize_bytes=settings.max_tokenize_bytes,
+        max_calls_per_connection=settings.max_calls_per_connection,
     )
 
 

@@ -132,6 +132,8 @@ class ServerLimits(_message.Message):
     MAX_CORRELATION_ID_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TEACHER_QUEUE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TEACHER_QUEUE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_TOKENIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_PER_CONNECTION_FIELD_NUMBER: _builtins.int
     max_request_bytes: _builtins.int
     """Bytes of one request message."""
     max_response_bytes: _builtins.int
@@ -157,7 +159,13 @@ class ServerLimits(_message.Message):
     RetryInfo; streams wait, and take at most half.
     """
     max_teacher_queue_seconds: _builtins.float
-    """Seconds that the teachers' work ahead of a unary request may take; beyond, as above."""
+    """Seconds that the work of teachers and transformer students ahead of a unary request may take;
+    beyond, as above.
+    """
+    max_tokenize_bytes: _builtins.int
+    """Bytes of one Tokenize request. Beyond: INVALID_ARGUMENT."""
+    max_calls_per_connection: _builtins.int
+    """Calls open on one connection at a time; further ones wait in the client."""
     def __init__(
         self,
         *,
@@ -173,10 +181,12 @@ class ServerLimits(_message.Message):
         max_correlation_id_bytes: _builtins.int = ...,
         max_teacher_queue_bytes: _builtins.int = ...,
         max_teacher_queue_seconds: _builtins.float = ...,
+        max_tokenize_bytes: _builtins.int = ...,
+        max_calls_per_connection: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_concurrent_requests", b"max_concurrent_requests", "max_concurrent_streams", b"max_concurrent_streams", "max_correlation_id_bytes", b"max_correlation_id_bytes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_bytes", b"max_stream_bytes", "max_stream_window", b"max_stream_window", "max_teacher_queue_bytes", b"max_teacher_queue_bytes", "max_teacher_queue_seconds", b"max_teacher_queue_seconds", "max_text_bytes", b"max_text_bytes", "max_texts", b"max_texts", "max_upload_bytes", b"max_upload_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_calls_per_connection", b"max_calls_per_connection", "max_concurrent_requests", b"max_concurrent_requests", "max_concurrent_streams", b"max_concurrent_streams", "max_correlation_id_bytes", b"max_correlation_id_bytes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_stream_bytes", b"max_stream_bytes", "max_stream_window", b"max_stream_window", "max_teacher_queue_bytes", b"max_teacher_queue_bytes", "max_teacher_queue_seconds", b"max_teacher_queue_seconds", "max_text_bytes", b"max_text_bytes", "max_texts", b"max_texts", "max_tokenize_bytes", b"max_tokenize_bytes", "max_upload_bytes", b"max_upload_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
