@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.recipes import choose as choosing
+from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.distillation.recipes.choose import Choice, choose
 from stillroom_server.distillation.recipes.job import Job
 from stillroom_server.distillation.recipes.outlook import Probe
@@ -144,48 +145,60 @@ def test_a_choice_outlives_a_kill_though_the_machine_got_slower(
     assert list(json.loads((job.workspace / "choice.json").read_text())) == [first.recipe]
 
 
-amounts = st.floats(min_value=1.0, max_value=1e12)
+# Of what some candidate takes, in full or at least: limits that are anywhere near.
+shares = st.sampled_from([None, 0.5, 0.9, 1.0, 1.1])
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    budget=st.fixed_dictionaries(
-        {},
-        optional={"seconds": amounts, "memory_bytes": amounts, "result_bytes": amounts},
-    ),
+    limits=st.tuples(shares, shares, shares).filter(any),
+    which=st.integers(0, 99),
     texts=st.none() | st.integers(1, 10**7),
     probe=st.builds(
         Probe,
         dim=st.integers(16, 4096),
         bytes=st.integers(10**5, 10**10),
         rows=st.integers(100, 300_000),
-        texts_per_second=st.floats(0.1, 1e5),
+        texts_per_second=st.floats(10.0, 1e5),
         tokens_per_second=st.floats(1.0, 1e6),
     ),
 )
 def test_what_is_chosen_fits_and_what_is_refused_does_not(
-    room: Room, budget: dict[str, float], texts: int | None, probe: Probe
+    room: Room,
+    limits: tuple[float | None, ...],
+    which: int,
+    texts: int | None,
+    probe: Probe,
 ) -> None:
     """By the choice's own outlook; and the first candidate that fits is taken."""
-    request = asking("auto", texts=None if texts is None else ["x"], budget=budget)
+    request = asking("auto", texts=None if texts is None else ["x"], budget={"result_bytes": 1.0})
     job: Any = _Cheap(room, request, texts)
     candidates = list(choosing._candidates(job))
-    fitting = [
-        choice
+    outlooks = {
+        choice: choosing._outlooks(job, choice, probe)
         for choice in candidates
         if not choosing._too_wide(choice, probe.dim)
-        and not choosing._outlooks(job, choice, probe)[1].beyond(job.request.budget)
-    ]
+    }
+    some = [outlook for pair in outlooks.values() for outlook in pair][which % (2 * len(outlooks))]
+    budget = Budget(
+        *(
+            None if share is None else share * amount
+            for share, amount in zip(limits, astuple(some), strict=True)
+        )
+    )
+    job.request = replace(job.request, budget=budget)
+    fitting = [choice for choice, (_, least) in outlooks.items() if not least.beyond(budget)]
     if not fitting:
-        with pytest.raises(FailedPrecondition):
+        with pytest.raises(FailedPrecondition) as caught:
             choosing._fitting(job, candidates, lambda _: probe)
+        assert caught.value.reason == "BUDGET_EXCEEDED"
         return
     choice = choosing._fitting(job, candidates, lambda _: probe)
     assert choice.recipe == fitting[0].recipe
     whole, _ = choosing._outlooks(job, choice, probe)
-    for expected, limit in whole.beyond(job.request.budget).values():
+    for expected, limit in whole.beyond(budget).values():
         assert expected == pytest.approx(limit, rel=1e-9)
     read = choosing.read_recipe(json.loads(json.dumps({choice.recipe: choice.options.to_json()})))
     assert Choice(*read) == choice
