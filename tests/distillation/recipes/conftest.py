@@ -13,16 +13,18 @@ Whole = Callable[[str], dict[str, str]]
 @pytest.fixture(scope="session", autouse=True)
 def _short() -> Iterator[None]:
     """What other tests hold is cut short: the picture, the runs of parity, the measured texts. A
-    checkpoint after every step instead."""
+    checkpoint after every step instead, and no training that ends before its last epoch."""
     from stillroom_server.distillation import recipe
     from stillroom_server.distillation.fidelity import attach, measure
     from stillroom_server.distillation.transformer import parity
+    from stillroom_server.distillation.tuning import training
 
     texts = measure.built_in_texts()[:60]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attach, "attach", lambda *_: None)
         patch.setattr(recipe, "_PARITY_RUNS", 2)
         patch.setattr(parity, "RUNS", 2)
+        patch.setattr(training, "PATIENCE", 1_000)
         patch.setattr(measure, "built_in_texts", lambda: texts)
         for module, name in CHECKPOINTS:
             patch.setattr(f"{module}.{name}", 0.0)
