@@ -10,7 +10,7 @@ Maker = Callable[[str], Path]
 Whole = Callable[[str], dict[str, str]]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _short() -> Iterator[None]:
     """What other tests hold is cut short: the picture, the runs of parity, the measured texts. A
     checkpoint after every step instead, and no training that ends before its last epoch."""
