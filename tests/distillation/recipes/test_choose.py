@@ -150,7 +150,7 @@ shares = st.sampled_from([None, 0.5, 0.9, 1.0, 1.1])
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     limits=st.tuples(shares, shares, shares).filter(any),

@@ -71,10 +71,8 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [flipped, *(pytest.param(it, marks=pytest.mark.slow) for it in (halved, emptied))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [flipped, halved, emptied])
 def test_a_damaged_cache_is_computed_again(
     room: Room, whole: Whole, embedded: list[int], damage: Callable[[Path], None]
 ) -> None:

@@ -36,6 +36,7 @@ def test_a_file_is_copied_and_what_becomes_of_it_later_is_nothing(room: Room) ->
     assert report.evaluations_of(job)[0].texts == before.texts == 24
 
 
+@pytest.mark.slow
 def test_an_attempt_after_a_kill_has_the_same_data(room: Room) -> None:
     pairs = room.root / "pairs.tsv"
     pairs.write_text(PAIRS)
