@@ -12,6 +12,7 @@ from stillroom_registry.errors import InvalidArgument
 
 MOST_ROWS = 50_000
 MOST_BYTES = 64 << 20
+MOST_CELL_CHARACTERS = 1 << 17
 
 
 class Refusal:
@@ -50,6 +51,9 @@ def rows(path: Path, refuse: Refusal) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         for cells in reader:
+            # csv's own limit belongs to the whole process, and others have raised it.
+            if max(map(len, cells), default=0) > MOST_CELL_CHARACTERS:
+                refuse(f"a field larger than {MOST_CELL_CHARACTERS:,} characters", line)
             if any(cell.strip() for cell in cells):
                 count += 1
                 if count > MOST_ROWS + 1:  # one may be the header
