@@ -47,7 +47,7 @@ def process(data: Path, *flags: str) -> Iterator[tuple[subprocess.Popen[str], di
         yield running, dict(pair.split("=", 1) for pair in line.split()[2:])
     finally:
         running.kill()
-        running.communicate()
+        print(running.communicate()[1])  # shown where the test fails
 
 
 def _stream(stream: IO[str] | None) -> IO[str]:

@@ -233,8 +233,11 @@ class EngineProcess:
 async def _greet(process: asyncio.subprocess.Process, settings: EngineSettings) -> None:
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(settings.model_dump_json().encode() + b"\n")
-    await process.stdin.drain()
+    # One that died already is reported as such, not by a broken pipe, for which uvloop raises
+    # RuntimeError.
+    with contextlib.suppress(RuntimeError):
+        process.stdin.write(settings.model_dump_json().encode() + b"\n")
+        await process.stdin.drain()
     if await process.stdout.readline() != _READY:
         raise OSError("it ended before it was ready")
 
