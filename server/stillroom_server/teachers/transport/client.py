@@ -22,6 +22,7 @@ _OPTIONS = [
     ("grpc.enable_retries", 0),
 ]
 _REPORT_SECONDS = 2.0
+_UNLOAD_SECONDS = 30.0  # collecting the cycles of a large heap takes seconds
 _RETRY_SECONDS = 0.5
 A = TypeVar("A")
 
@@ -64,7 +65,7 @@ class GrpcEngineLink:
         return [convert.tokens_of(text) for text in answer.results]
 
     async def unload(self, names: Collection[str]) -> None:
-        await _answer(self._stub.Unload(pb.UnloadRequest(names=names), timeout=_REPORT_SECONDS))
+        await _answer(self._stub.Unload(pb.UnloadRequest(names=names), timeout=_UNLOAD_SECONDS))
 
     async def report(self) -> EngineReport:
         call = self._stub.Report(pb.ReportRequest(), timeout=_REPORT_SECONDS)
