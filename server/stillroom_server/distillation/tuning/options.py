@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NoReturn
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from stillroom_registry.errors import InvalidArgument
+from stillroom_server.distillation.option_values import (
+    given_options,
+    is_int,
+    is_number,
+    made,
+    refuse,
+)
 from stillroom_server.distillation.options import AUTO, DEFAULT_DIMENSIONS, StaticOptions
 
 DEFAULT_EPOCHS = 4
 DEFAULT_HELD_OUT = 0.05
 DEFAULT_WORDS = 2_000
-DEFAULT_PAIRS = 2_000
+DEFAULT_PAIRS = 8_000
 DEFAULT_PREFIXES = (32, 64, 128)
 _MOST_EPOCHS = 10_000
 _MOST_GROWN = 1_000_000
@@ -43,42 +48,28 @@ class TunedOptions:
 
     def __post_init__(self) -> None:
         epochs = self.max_epochs
-        if epochs is not None and not (_is_int(epochs) and 1 <= epochs <= _MOST_EPOCHS):
-            _refuse("max_epochs", f"{epochs!r} is not between 1 and {_MOST_EPOCHS:,}")
+        if epochs is not None and not (is_int(epochs) and 1 <= epochs <= _MOST_EPOCHS):
+            refuse("max_epochs", f"{epochs!r} is not between 1 and {_MOST_EPOCHS:,}")
         budget = self.time_budget_seconds
-        if budget is not None and not (_is_number(budget) and 0.0 < budget < float("inf")):
-            _refuse("time_budget_seconds", f"{budget!r} is not a positive number of seconds")
-        if not (_is_number(self.held_out) and 0.0 < self.held_out <= 0.5):
-            _refuse("held_out", f"{self.held_out!r} is not above 0 and at most 0.5")
+        if budget is not None and not (is_number(budget) and 0.0 < budget < float("inf")):
+            refuse("time_budget_seconds", f"{budget!r} is not a positive number of seconds")
+        if not (is_number(self.held_out) and 0.0 < self.held_out <= 0.5):
+            refuse("held_out", f"{self.held_out!r} is not above 0 and at most 0.5")
         self._check_prefixes()
         for name in ("grow_words", "grow_pairs"):
             most = getattr(self, name)
-            if most is not None and not (_is_int(most) and 0 <= most <= _MOST_GROWN):
-                _refuse(name, f"{most!r} is not between 0 and {_MOST_GROWN:,}")
+            if most is not None and not (is_int(most) and 0 <= most <= _MOST_GROWN):
+                refuse(name, f"{most!r} is not between 0 and {_MOST_GROWN:,}")
 
     @classmethod
     def from_json(cls, value: object, *, path: str = "static_tuned") -> TunedOptions:
         """From a JSON object with these names; what it leaves out has its default. Raises
         InvalidArgument whose field begins with ``path``."""
-        if not isinstance(value, Mapping):
-            raise InvalidArgument("the options are not an object", field=path)
-        names = {field.name for field in fields(cls)}
-        for name in value:
-            if name not in names:
-                raise InvalidArgument(
-                    f"no option is called {name!r}; there are {', '.join(sorted(names))}",
-                    reason="UNKNOWN_OPTION",
-                    field=f"{path}.{name}",
-                )
-        given = dict(value)
+        given = given_options(cls, value, path)
         given["static"] = StaticOptions.from_json(given.get("static", {}), path=f"{path}.static")
         if isinstance(given.get("matryoshka_dimensions"), list):
             given["matryoshka_dimensions"] = tuple(given["matryoshka_dimensions"])
-        try:
-            return cls(**given)
-        except InvalidArgument as error:
-            error.field = f"{path}.{error.field}"
-            raise
+        return made(cls, given, path)
 
     def to_json(self) -> dict[str, Any]:
         value = asdict(self)
@@ -94,7 +85,7 @@ class TunedOptions:
             return tuple(size for size in DEFAULT_PREFIXES if size < dimensions)
         for index, size in enumerate(self.matryoshka_dimensions):
             if size > dimensions:
-                _refuse(
+                refuse(
                     f"matryoshka_dimensions[{index}]",
                     f"{size} is more than the student's {dimensions} dimensions",
                 )
@@ -105,28 +96,16 @@ class TunedOptions:
         if sizes is None:
             return
         if not isinstance(sizes, tuple):
-            _refuse("matryoshka_dimensions", "it is not a list of integers")
+            refuse("matryoshka_dimensions", "it is not a list of integers")
         if len(sizes) > _MOST_PREFIXES:
-            _refuse("matryoshka_dimensions", f"it has more than {_MOST_PREFIXES} entries")
+            refuse("matryoshka_dimensions", f"it has more than {_MOST_PREFIXES} entries")
         asked = self.static.dimensions
-        most = DEFAULT_DIMENSIONS if asked == AUTO else asked if _is_int(asked) else None
+        most = DEFAULT_DIMENSIONS if asked == AUTO else asked if is_int(asked) else None
         for index, size in enumerate(sizes):
             name = f"matryoshka_dimensions[{index}]"
-            if not _is_int(size) or size < 1:
-                _refuse(name, f"{size!r} is not a positive integer")
+            if not is_int(size) or size < 1:
+                refuse(name, f"{size!r} is not a positive integer")
             if isinstance(most, int) and size > most:
-                _refuse(name, f"{size} is more than the student's {most} dimensions")
+                refuse(name, f"{size} is more than the student's {most} dimensions")
             if size in sizes[:index]:
-                _refuse(name, f"{size} is repeated")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _refuse(name: str, why: str) -> NoReturn:
-    raise InvalidArgument(f"{name}: {why}", field=name)
+                refuse(name, f"{size} is repeated")
