@@ -37,7 +37,7 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
     from stillroom_server.distillation import recipe
     from stillroom_server.distillation.transformer import parity
 
-    recipe._PARITY_RUNS = parity.RUNS = 2
+    recipe.PARITY_RUNS = parity.RUNS = 2
     for module, name in CHECKPOINTS:
         imported = __import__(module, fromlist=[name])
         setattr(imported, name, 0.0)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 B = TypeVar("B")
+P = ParamSpec("P")
+R = TypeVar("R")
 _LOOK_SECONDS = 0.1
 
 
@@ -56,7 +58,7 @@ class Passes:
             while waiting or running:
                 while waiting and len(running) < self._at_once():
                     batch = waiting.pop()
-                    running[self._pool.submit(_alone, compute, batch)] = batch
+                    running[self._pool.submit(alone, compute, batch)] = batch
                 finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
                 check()
                 for future in finished:
@@ -72,9 +74,10 @@ class Passes:
         return max(1, torch.get_num_threads()) if self._on_cpu else 1
 
 
-def _alone(compute: Callable[[B], NDArray[np.float32]], batch: B) -> NDArray[np.float32]:
+def alone(compute: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """``compute`` of these arguments, with one thread of torch's: this one."""
     import torch
 
     torch.get_num_threads()  # a thread's first question sets what any thread set last
     torch.set_num_threads(1)  # of this thread alone
-    return compute(batch)
+    return compute(*args, **kwargs)

@@ -19,7 +19,7 @@ from stillroom_server.distillation.teacher import Teacher
 from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
 
 PHASES = ("load", "encode", "reduce", "write", "verify")
-_PARITY_RUNS = 200
+PARITY_RUNS = 200
 
 
 def distill_static(
@@ -189,9 +189,9 @@ def verify_onnx(folder: Path, seed: int, context: Context) -> dict[str, Any]:
     from stillroom_server.distillation.export.parity import check
 
     def tell(run: int) -> None:
-        context.progress("verify", run, _PARITY_RUNS, unit="runs")
+        context.progress("verify", run, PARITY_RUNS, unit="runs")
         context.check_cancelled()
 
     tell(0)
     export_onnx(folder)
-    return check(folder, seed=seed, runs=_PARITY_RUNS, on_run=tell).as_dict()
+    return check(folder, seed=seed, runs=PARITY_RUNS, on_run=tell).as_dict()

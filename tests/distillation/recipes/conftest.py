@@ -22,7 +22,7 @@ def _short() -> Iterator[None]:
     texts = measure.built_in_texts()[:60]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attach, "attach", lambda *_: None)
-        patch.setattr(recipe, "_PARITY_RUNS", 2)
+        patch.setattr(recipe, "PARITY_RUNS", 2)
         patch.setattr(parity, "RUNS", 2)
         patch.setattr(training, "PATIENCE", 1_000)
         patch.setattr(measure, "built_in_texts", lambda: texts)

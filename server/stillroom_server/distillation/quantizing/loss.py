@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,3 @@ def measure(
         "mean_cosine": float(np.mean(cosines)) if cosines else None,
         "min_cosine": min(cosines, default=None),
     }
-
-
-def probe_texts() -> list[str]:
-    """A few hundred sentences of everyday subjects, for a measurement nobody gave texts for."""
-    from stillroom_server.distillation import fidelity
-
-    path = resources.files(fidelity) / "probe_texts.txt"
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.context import Context, Silent
+from stillroom_server.distillation.fidelity.samples import built_in_texts
 from stillroom_server.distillation.quantizing.options import QuantizeOptions
+from stillroom_server.distillation.recipe import PARITY_RUNS, verify_onnx
 from stillroom_server.distillation.stopwatch import Stopwatch
 
 PHASES = ("load", "quantize", "write", "verify")
-_PARITY_RUNS = 200
 _BITS = {"float32": 32, "float16": 16, "int8": 8}
 # Written anew; everything else of a config.json stays.
 _OURS = (
@@ -113,12 +114,12 @@ def quantize_student(
         facts["size"] = round(facts["student_bytes"] / facts["source_bytes"], 4)
         context.progress("write", 1, 1, unit="student")
     with watch.phase("verify"):
-        context.progress("verify", 0, _PARITY_RUNS, unit="runs")
+        context.progress("verify", 0, PARITY_RUNS, unit="runs")
         facts["loss"] = loss.measure(
-            folder, output, texts or loss.probe_texts(), context.check_cancelled
+            folder, output, texts or built_in_texts(), context.check_cancelled
         )
         if verify:
-            facts["onnx_parity"] = _verify(output, options.seed, context)
+            facts["onnx_parity"] = verify_onnx(output, options.seed, context)
     facts["seconds"] = watch.seconds
     return facts
 
@@ -188,18 +189,6 @@ def _card_of(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
     return {key: value for key in ("license", "language") if (value := data.get(key))}
-
-
-def _verify(folder: Path, seed: int, context: Context) -> dict[str, Any]:
-    from stillroom_server.distillation.export.onnx_graph import export_onnx
-    from stillroom_server.distillation.export.parity import check
-
-    def tell(run: int) -> None:
-        context.progress("verify", run, _PARITY_RUNS, unit="runs")
-        context.check_cancelled()
-
-    export_onnx(folder)
-    return check(folder, seed=seed % 2**63, runs=_PARITY_RUNS, on_run=tell).as_dict()
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from stillroom_server.distillation.passes import alone
+
 T = TypeVar("T")
 _POLL_SECONDS = 0.1
 
@@ -56,7 +58,7 @@ class Workers:
         while len(done) < len(pieces):
             width = max(1, min(self._most, self._threads()))
             turn = pieces[len(done) : len(done) + width]
-            futures = [self._pool.submit(_alone, piece) for piece in turn]
+            futures = [self._pool.submit(alone, piece) for piece in turn]
             self._await(futures)
             done += [future.result() for future in futures]
         return done
@@ -71,9 +73,3 @@ class Workers:
             _, left = wait(futures, timeout=_POLL_SECONDS, return_when=FIRST_EXCEPTION)
             if not left or any(f.done() and f.exception() is not None for f in futures):
                 return
-
-
-def _alone(piece: Callable[[], T]) -> T:
-    torch.get_num_threads()  # a thread's first question sets what any thread set last
-    torch.set_num_threads(1)  # of this thread alone
-    return piece()
