@@ -1,0 +1,1 @@
+"""Texts to labels: heads on vectors of students and teachers, with numpy alone."""

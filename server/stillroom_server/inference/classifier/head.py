@@ -1,0 +1,136 @@
+"""From vectors and runs of tokens to scores, and from scores to probabilities.
+
+    scores = layers(vector) + sum(rows of the text's counted runs) / sqrt(their number)
+
+The layers have ReLU between them. Everything here is numpy on whole batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from stillroom_server.inference.classifier.ngrams import (
+    NgramArrays,
+    Ngrams,
+    RunCounts,
+    choose_runs,
+    count_runs,
+)
+from stillroom_server.inference.engines.base import Float32, Ids, Offsets
+
+__all__ = [
+    "Head",
+    "HeadArrays",
+    "NgramArrays",
+    "Ngrams",
+    "RunCounts",
+    "Task",
+    "choose_runs",
+    "confidences",
+    "count_runs",
+    "probabilities",
+]
+
+Floats = TypeVar("Floats", bound=npt.NDArray[np.floating[Any]])
+
+
+class Task(StrEnum):
+    """What a text's labels are; the values are those of the JSON of requests."""
+
+    SINGLE_LABEL = "CLASSIFICATION_TASK_SINGLE_LABEL"  # exactly one: probabilities add up to 1
+    MULTI_LABEL = "CLASSIFICATION_TASK_MULTI_LABEL"  # each applies or not, by itself
+
+
+@dataclass(frozen=True)
+class HeadArrays:
+    """What a head learned: layers, each (weights float32 (in, out), bias float32 (out,)), from the
+    vector's side, and n-gram features if it has any."""
+
+    layers: tuple[tuple[Float32, Float32], ...]
+    ngrams: NgramArrays | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """Elements of the vector that it reads."""
+        return int(self.layers[0][0].shape[0])
+
+    @property
+    def outputs(self) -> int:
+        """The number of labels."""
+        return int(self.layers[-1][1].shape[0])
+
+
+class Head:
+    """Computes scores. Safe under any threads."""
+
+    def __init__(self, arrays: HeadArrays) -> None:
+        self.arrays = arrays
+        self._layers = [
+            (np.ascontiguousarray(w, np.float32), np.ascontiguousarray(b, np.float32))
+            for w, b in arrays.layers
+        ]
+        self._ngrams = None if arrays.ngrams is None else Ngrams(arrays.ngrams)
+        self.dimensions = arrays.dimensions
+        self.outputs = arrays.outputs
+        self.nbytes = sum(w.nbytes + b.nbytes for w, b in self._layers)
+        self.nbytes += self._ngrams.nbytes if self._ngrams else 0
+
+    @property
+    def reads_tokens(self) -> bool:
+        return self._ngrams is not None
+
+    def logits(
+        self, vectors: Float32, ids: Ids | None = None, offsets: Offsets | None = None
+    ) -> Float32:
+        """Scores float32 (n, K) of vectors (n, d); the caller's own.
+
+        ids (total,) and offsets (n + 1,) are the texts' tokens as they were cut; only a head with
+        n-gram features reads them.
+        """
+        out = vectors
+        last = len(self._layers) - 1
+        for i, (weights, bias) in enumerate(self._layers):
+            out = out @ weights
+            out += bias
+            if i < last:
+                np.maximum(out, 0, out=out)
+        if self._ngrams is not None:
+            if ids is None or offsets is None:
+                raise ValueError("this head reads tokens too")
+            out += self._ngrams.sums(ids, offsets)
+        return out
+
+
+def probabilities(logits: Floats, temperature: float, task: str) -> Floats:
+    """Probabilities of scores (n, K), in their type: softmax or, multi-label, the logistic function
+    of each score divided by ``temperature``."""
+    scaled = logits * (1 / float(temperature))
+    if task != Task.MULTI_LABEL:
+        scaled -= scaled.max(axis=1, keepdims=True)
+        np.exp(scaled, out=scaled)
+        scaled /= scaled.sum(axis=1, keepdims=True)
+        return scaled
+    small = np.exp(-np.abs(scaled))  # never overflows
+    return np.where(scaled >= 0, 1, small) / (1 + small)  # type: ignore[return-value]
+
+
+def confidences(
+    values: Floats, task: str, thresholds: Sequence[float] | npt.NDArray[Any] | None = None
+) -> Floats:
+    """How sure the answers about n texts of probabilities (n, K) are: (n,), in their type.
+
+    Single-label: the best label's probability. Multi-label: the probability that every label is
+    right about being there or not, as if they were independent; ``thresholds`` (K,) or one for all
+    say which are there.
+    """
+    if task != Task.MULTI_LABEL:
+        return values.max(axis=1)  # type: ignore[no-any-return]
+    applies = values >= np.asarray(0.5 if thresholds is None else thresholds)
+    right = np.where(applies, values, 1 - values)
+    return right.prod(axis=1, dtype=np.float64).astype(values.dtype)  # type: ignore[no-any-return]
