@@ -13,22 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
-from stillroom_server.inference.engines.base import Float32, Scale
+from stillroom_server.inference.engines.base import Float32, Scale, StudentEngine
 from stillroom_server.inference.engines.choose import ChosenEngine, choose_engine
 from stillroom_server.inference.lazy import Lazy
 from stillroom_server.inference.numerics import normalize
 from stillroom_server.inference.one_text import OneText
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, EmbedPlan, plan
-from stillroom_server.inference.results import EmbedResult, Timings, warnings_of, with_empty_texts
+from stillroom_server.inference.results import (
+    EmbedResult,
+    Timings,
+    Warnings,
+    warnings_of,
+    with_empty_texts,
+)
 from stillroom_server.inference.student_files import StudentFiles
 from stillroom_server.inference.text_errors import encoding_error, refuse_too_long
 from stillroom_server.inference.tokenizers.base import (
     Ids,
     Offsets,
     TokenBatch,
+    Tokenizer,
     Unsupported,
     count,
     limit,
@@ -124,6 +130,16 @@ class StudentEmbedder:
             tokenizer_json=files.tokenizer_json,
         )
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that serves."""
+        return self._tokenizer
+
+    @property
+    def engine(self) -> StudentEngine:
+        """The engine that serves."""
+        return self._engine
+
     def validate(self, options: EmbedOptions) -> EmbedPlan:
         """Check options against this student, without touching a text.
 
@@ -145,15 +161,9 @@ class StudentEmbedder:
         """
         how = self.validate(options)
         start = self._clock()
-        ids, offsets = self._encode(texts, how.prompt)
-        if not how.truncate:
-            refuse_too_long(offsets, how.max_tokens)
-        limiter = limit_one if len(texts) == 1 else limit
-        batch = limiter(ids, offsets, how.max_tokens, left=how.truncate_left)
+        batch = self.tokens(texts, how)
         tokenized = self._clock()
-        vectors, warnings = self._vectors(batch, how)
-        if how.prompt:
-            warnings = with_empty_texts(warnings, texts)
+        vectors, warnings = self.vectors(texts, batch, how)
         return EmbedResult(
             vectors,
             batch.lengths.astype(np.int32),
@@ -161,6 +171,21 @@ class StudentEmbedder:
             warnings,
             Timings(tokenized - start, self._clock() - tokenized),
         )
+
+    def tokens(self, texts: Sequence[str], how: EmbedPlan) -> TokenBatch:
+        """The tokens of texts, cut as ``how`` says; the first half of ``embed``."""
+        ids, offsets = self._encode(texts, how.prompt)
+        if not how.truncate:
+            refuse_too_long(offsets, how.max_tokens)
+        limiter = limit_one if len(texts) == 1 else limit
+        return limiter(ids, offsets, how.max_tokens, left=how.truncate_left)
+
+    def vectors(
+        self, texts: Sequence[str], batch: TokenBatch, how: EmbedPlan
+    ) -> tuple[Float32, Warnings]:
+        """The vectors of those tokens and the warnings of the texts; the second half."""
+        vectors, warnings = self._vectors(batch, how)
+        return vectors, with_empty_texts(warnings, texts) if how.prompt else warnings
 
     def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> list[TokenizedText]:
         """Show how texts split into tokens, by the reference tokenizer; ``max_tokens`` of each."""
@@ -189,7 +214,7 @@ class StudentEmbedder:
         except BaseException as failure:  # a panic of compiled code is no Exception
             raise encoding_error(texts, failure) from failure
 
-    def _vectors(self, batch: TokenBatch, how: EmbedPlan) -> tuple[Float32, npt.NDArray[np.uint8]]:
+    def _vectors(self, batch: TokenBatch, how: EmbedPlan) -> tuple[Float32, Warnings]:
         engine = self._engine
         if not how.normalize and self._unnormalized is not None:
             engine = self._unnormalized

@@ -37,7 +37,7 @@ def read_tensors(reader: FolderReader, vocabulary_size: int) -> StudentTensors:
     from safetensors import SafetensorError, safe_open
 
     path = reader.path(FILE)
-    _check_header(reader)
+    check_header(reader, FILE)
     try:
         with safe_open(path, framework="numpy") as file:
             return _Arrays(reader, file).student(vocabulary_size)
@@ -45,16 +45,16 @@ def read_tensors(reader: FolderReader, vocabulary_size: int) -> StudentTensors:
         raise reader.error(FILE, f"is corrupt ({failure})", "SAFETENSORS_CORRUPT") from failure
 
 
-def _check_header(reader: FolderReader) -> None:
-    """Refuse an absurd header before the parser allocates for it."""
-    with reader.path(FILE).open("rb") as stream:
+def check_header(reader: FolderReader, file: str) -> None:
+    """Refuse an absurd header of a safetensors file before the parser allocates for it."""
+    with reader.path(file).open("rb") as stream:
         prefix = stream.read(8)
     if len(prefix) < 8:
-        raise reader.error(FILE, "is shorter than its header", "SAFETENSORS_CORRUPT")
+        raise reader.error(file, "is shorter than its header", "SAFETENSORS_CORRUPT")
     (length,) = struct.unpack("<Q", prefix)
     if length > MAX_HEADER_BYTES:
         raise reader.error(
-            FILE,
+            file,
             f"announces a header of {length} bytes, the limit is {MAX_HEADER_BYTES}",
             "SAFETENSORS_CORRUPT",
         )

@@ -34,6 +34,7 @@ __all__ = [
     "choose_runs",
     "confidences",
     "count_runs",
+    "is_multi_label",
     "probabilities",
 ]
 
@@ -45,6 +46,11 @@ class Task(StrEnum):
 
     SINGLE_LABEL = "CLASSIFICATION_TASK_SINGLE_LABEL"  # exactly one: probabilities add up to 1
     MULTI_LABEL = "CLASSIFICATION_TASK_MULTI_LABEL"  # each applies or not, by itself
+
+
+def is_multi_label(task: str) -> bool:
+    """Whether a task, by its name with or without the prefix of the JSON's, is MULTI_LABEL."""
+    return task.upper().endswith("MULTI_LABEL")
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ def probabilities(logits: Floats, temperature: float, task: str) -> Floats:
     """Probabilities of scores (n, K), in their type: softmax or, multi-label, the logistic function
     of each score divided by ``temperature``."""
     scaled = logits * (1 / float(temperature))
-    if task != Task.MULTI_LABEL:
+    if not is_multi_label(task):
         scaled -= scaled.max(axis=1, keepdims=True)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
@@ -129,7 +135,7 @@ def confidences(
     right about being there or not, as if they were independent; ``thresholds`` (K,) or one for all
     say which are there.
     """
-    if task != Task.MULTI_LABEL:
+    if not is_multi_label(task):
         return values.max(axis=1)  # type: ignore[no-any-return]
     applies = values >= np.asarray(0.5 if thresholds is None else thresholds)
     right = np.where(applies, values, 1 - values)

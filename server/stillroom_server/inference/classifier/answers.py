@@ -1,0 +1,94 @@
+"""Scores to answers: the labels of each text, in columns, by numpy on the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stillroom_server.inference.classifier.head import confidences, probabilities
+from stillroom_server.inference.classifier.plans import ClassifyPlan
+from stillroom_server.inference.engines.base import Float32
+from stillroom_server.inference.results import Warnings
+
+Int32 = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+
+class Answers(NamedTuple):
+    """Text i has the next label_counts[i] entries of label_indices and probabilities.
+
+    label_counts int32 (n,); label_indices int32 (m,), into the classifier's labels, and
+    probabilities float32 (m,), of each text most probable first; applies bool (m,), None where all
+    apply; confidences float32 (n,); abstained bool (n,), None where it abstained from none.
+    """
+
+    label_counts: Int32
+    label_indices: Int32
+    probabilities: Float32
+    applies: Bools | None
+    confidences: Float32
+    abstained: Bools | None
+
+
+def answer(logits: Float32, warnings: Warnings, how: ClassifyPlan) -> Answers:
+    """The answers about texts of scores (n, K); those with a warning are abstained from."""
+    if how.thresholds is None and how.top_k <= 1:
+        counts, indices, values, sure = _best(logits, how.temperature)
+        applies = None
+    else:
+        found = probabilities(logits, how.temperature, how.task)
+        sure = confidences(found, how.task, how.thresholds)
+        counts, indices, values, applies = _ranked(found, how)
+    abstained = sure < np.float32(how.abstention_threshold)
+    abstained |= warnings.astype(np.bool_)
+    return Answers(counts, indices, values, applies, sure, abstained if abstained.any() else None)
+
+
+def only_named(indices: Int32, labels: Sequence[str]) -> tuple[Int32, list[str]]:
+    """Indices into a list of only the labels that they name, in order, and that list."""
+    used, inverse = np.unique(indices, return_inverse=True)
+    return inverse.astype(np.int32), [labels[i] for i in used.tolist()]
+
+
+def _best(logits: Float32, temperature: float) -> tuple[Int32, Int32, Float32, Float32]:
+    """The best label of each text: softmax needs no division of all the others."""
+    indices = logits.argmax(axis=1)
+    scaled = logits * (1 / temperature)
+    scaled -= scaled.max(axis=1, keepdims=True)
+    np.exp(scaled, out=scaled)
+    values = 1 / scaled.sum(axis=1)
+    return np.ones(len(logits), np.int32), indices.astype(np.int32), values, values
+
+
+def _ranked(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32, Bools | None]:
+    texts, labels = found.shape
+    if not how.top_k:
+        counts, indices, values = _applying(found, how)
+        return counts, indices, values, None
+    k = how.top_k
+    if k < labels:
+        places = np.argpartition(-found, k - 1, axis=1)[:, :k]
+        places.sort(axis=1)  # equals by label
+    else:
+        places = np.broadcast_to(np.arange(labels), found.shape)
+    values = np.take_along_axis(found, places, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    indices = np.take_along_axis(places, order, axis=1).astype(np.int32)
+    values = np.take_along_axis(values, order, axis=1)
+    applies: Bools | None = None
+    if how.thresholds is not None:
+        bounds = how.thresholds if how.thresholds.ndim == 0 else how.thresholds[indices]
+        applies = (values >= bounds).reshape(-1)
+    return np.full(texts, k, np.int32), indices.reshape(-1), values.reshape(-1), applies
+
+
+def _applying(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32]:
+    applies = found >= how.thresholds
+    texts, indices = np.nonzero(applies)
+    values = found[texts, indices]
+    order = np.lexsort((-values, texts))  # stable: equals by label
+    counts = np.count_nonzero(applies, axis=1)
+    return counts.astype(np.int32), indices[order].astype(np.int32), values[order]
