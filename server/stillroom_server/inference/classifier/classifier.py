@@ -13,6 +13,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
 from stillroom_server.inference.classifier.answers import Bools, Int32, answer
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
