@@ -1,0 +1,1 @@
+"""A classifier leaves the room: its folder, its ONNX graph, and the proof that both agree."""

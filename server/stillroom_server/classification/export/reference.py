@@ -1,0 +1,84 @@
+"""What a classifier computes, in float64 and in as many words: the yardstick of its ONNX file.
+
+Deliberately apart from the code that serves, tokens one by one: a yardstick that shares its code
+shares its faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillroom_server.distillation.export.reference import StudentArrays
+from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
+from stillroom_server.inference.classifier.head import Task
+from stillroom_server.inference.classifier.ngrams import MODULUS, MULTIPLIERS
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassifierReference:
+    """``student`` is None unless the encoder is a static student."""
+
+    files: ClassifierFiles
+    student: StudentArrays | None
+
+    @classmethod
+    def read(cls, folder: Path) -> ClassifierReference:
+        """Raises what ``ClassifierFiles.load`` and ``StudentArrays.read`` raise."""
+        files = ClassifierFiles.load(folder)
+        static = files.encoder is EncoderKind.STATIC
+        return cls(files, StudentArrays.read(folder) if static else None)
+
+    def logits(self, vectors: Float64, ids: Sequence[Sequence[int]] | None = None) -> Float64:
+        """Calibrated scores (n, K) of vectors (n, d) as the head reads them, and of their tokens
+        where it reads those, too."""
+        out = vectors
+        layers = self.files.head.layers
+        for i, (weights, bias) in enumerate(layers):
+            out = out @ weights.astype(np.float64) + bias.astype(np.float64)
+            if i < len(layers) - 1:
+                out = np.maximum(out, 0.0)
+        if self.files.head.ngrams is not None and ids is not None:
+            out = out + np.stack([self._bag(tokens) for tokens in ids])
+        return out / self.files.description.temperature
+
+    def vectors(self, raw: Float64) -> Float64:
+        """The encoder's vectors (n, D) as the head reads them: cut, then normalized."""
+        out = raw[:, : self.files.description.dimensions].copy()
+        if self.files.description.encoding.normalize is False:
+            return out
+        norms = np.linalg.norm(out, axis=1, keepdims=True)
+        return np.divide(out, norms, out=out, where=norms > 0)
+
+    def probabilities(self, logits: Float64) -> Float64:
+        """Of calibrated scores."""
+        if self.files.description.task is Task.MULTI_LABEL:
+            return np.exp(-np.logaddexp(0.0, -logits))
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+    def _bag(self, tokens: Sequence[int]) -> Float64:
+        runs = self.files.head.ngrams
+        assert runs is not None
+        total, counted = np.zeros(runs.rows.shape[1]), 0
+        for n in range(runs.min_n, runs.max_n + 1):
+            for start in range(len(tokens) - n + 1):
+                place, mark = (_hash(tokens[start : start + n], by) for by in MULTIPLIERS)
+                slot = place % len(runs.slots)
+                if runs.slots[slot] and runs.prints[slot] == mark:
+                    total += runs.rows[runs.slots[slot]].astype(np.float64)
+                    counted += 1
+        return total / np.sqrt(max(1, counted))
+
+
+def _hash(run: Sequence[int], multiplier: int) -> int:
+    value = 0
+    for token in run:
+        value = (value * multiplier + int(token) + 1) % MODULUS
+    return value
