@@ -175,7 +175,7 @@ class Settings(BaseSettings):
         16 * MEGABYTE, ge=1, description="bytes of text in flight to teachers"
     )
     max_teacher_queue_seconds: float = Field(
-        10, gt=0, description="seconds that the teachers' work ahead of a unary request may take"
+        1.5, gt=0, description="seconds that the teachers' work ahead of a unary request may take"
     )
 
     # Logs
