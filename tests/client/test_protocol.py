@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stillroom._faces import BlockingFace, Method, Stream
+from stillroom._flows.embedding import STREAM
 from stillroom._protocol import enums, texts, vectors
 from stillroom._protocol.deadlines import Backoff, Deadline
 from stillroom._protocol.window import Item, Window, shifted
@@ -87,7 +88,7 @@ def answer(sequence: int, rows: int = 1) -> wire.WireEmbedResponse:
 
 
 def test_the_window_is_a_queue_with_a_bound() -> None:
-    window = Window(2)
+    window = Window(2, STREAM)
     assert not window.full
     window.sent(Item(0, 0, 1, b"first"))
     window.sent(Item(1, 1, 3, b"second"))
@@ -104,7 +105,7 @@ def test_the_window_is_a_queue_with_a_bound() -> None:
 
 
 def test_an_unavailable_item_stays_unanswered() -> None:
-    window = Window(2)
+    window = Window(2, STREAM)
     window.sent(Item(0, 0, 1, b""))
     refusal = wire.WireEmbedResponse(correlation_id="0")
     refusal.error.code = 14

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillroom._protocol import enums, vectors
+from stillroom._protocol.batches import Failed, each, seconds
 from stillroom.errors import StillroomError
 from stillroom.internal.v1.embedding_wire_pb2 import WireEmbeddings
 from stillroom.v1 import embedding_service_pb2 as pb
-
-T = TypeVar("T", np.int32, np.bool_)
 
 
 class EmbedOptions(TypedDict, total=False):
@@ -48,6 +47,11 @@ class TextWarning:
     kind: str
 
 
+def text_warnings(sent: Iterable[pb.TextWarning]) -> tuple[TextWarning, ...]:
+    """Warnings as the client hands them out."""
+    return tuple(TextWarning(w.index, enums.word(pb.TextWarningKind, w.kind)) for w in sent)
+
+
 class EmbedBatch:
     """Vectors of the texts ``start`` to ``stop`` (exclusive) of the input.
 
@@ -70,18 +74,10 @@ class EmbedBatch:
         self.stop = stop
         self._block = vectors.decode(answer.vectors, count)
         self.model_version = answer.model_version
-        self.token_counts = _each(answer.token_counts, count, np.int32, "token counts")
-        self.truncated = _each(answer.truncated, count, np.bool_, "truncation flags")
-        self.warnings = tuple(
-            TextWarning(w.index, enums.word(pb.TextWarningKind, w.kind)) for w in answer.warnings
-        )
-        timings = answer.timings
-        self.timings = {
-            "total": timings.total_nanos / 1e9,
-            "queue": timings.queue_nanos / 1e9,
-            "tokenize": timings.tokenize_nanos / 1e9,
-            "infer": timings.infer_nanos / 1e9,
-        }
+        self.token_counts = each(answer.token_counts, count, np.int32, "token counts")
+        self.truncated = each(answer.truncated, count, np.bool_, "truncation flags")
+        self.warnings = text_warnings(answer.warnings)
+        self.timings = seconds(answer.timings)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -115,25 +111,6 @@ class EmbedBatch:
         return self.vectors if self.scales is None else self.as_float32()
 
 
-class FailedBatch(EmbedBatch):
+class FailedBatch(Failed, EmbedBatch):
     """The texts ``start`` to ``stop`` that the server refused, and why: ``error``. Every attribute
     that a batch has and this one lacks raises that error."""
-
-    def __init__(self, start: int, stop: int, error: StillroomError) -> None:
-        self.start = start
-        self.stop = stop
-        self.error = error
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__") or self.__dict__.get("error") is None:
-            raise AttributeError(name)
-        raise self.error or AttributeError(name)
-
-
-def _each(values: Collection[int], count: int, dtype: type[T], what: str) -> NDArray[T]:
-    """One value a text; all zero where the answer leaves them out."""
-    if not values:
-        return np.zeros(count, dtype)
-    if len(values) != count:
-        raise vectors.malformed(f"{len(values)} {what} for {count} texts")
-    return np.fromiter(values, dtype, count)
