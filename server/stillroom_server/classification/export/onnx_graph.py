@@ -90,7 +90,7 @@ def build(files: ClassifierFiles) -> ModelProto:
         graph.add("Sigmoid", scaled, output=OUTPUT)
     else:
         graph.add("Softmax", scaled, output=OUTPUT, axis=1)
-    shape = ["batch", len(files.description.labels)]
+    shape: list[str | int | None] = ["batch", len(files.description.labels)]
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, shape))
     model.graph.name = "classifier"
     props = {prop.key: prop.value for prop in model.metadata_props}

@@ -54,7 +54,8 @@ class ClassifierReference:
         if self.files.description.encoding.normalize is False:
             return out
         norms = np.linalg.norm(out, axis=1, keepdims=True)
-        return np.divide(out, norms, out=out, where=norms > 0)
+        np.divide(out, norms, out=out, where=norms > 0)
+        return out
 
     def probabilities(self, logits: Float64) -> Float64:
         """Of calibrated scores."""
@@ -74,7 +75,8 @@ class ClassifierReference:
                 if runs.slots[slot] and runs.prints[slot] == mark:
                     total += runs.rows[runs.slots[slot]].astype(np.float64)
                     counted += 1
-        return total / np.sqrt(max(1, counted))
+        total /= np.sqrt(max(1, counted))
+        return total
 
 
 def _hash(run: Sequence[int], multiplier: int) -> int:

@@ -86,6 +86,7 @@ def _ranked(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32, B
 
 
 def _applying(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32]:
+    assert how.thresholds is not None
     applies = found >= how.thresholds
     texts, indices = np.nonzero(applies)
     values = found[texts, indices]

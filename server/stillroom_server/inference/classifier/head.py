@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,6 @@ __all__ = [
     "is_multi_label",
     "probabilities",
 ]
-
-Floats = TypeVar("Floats", bound=npt.NDArray[np.floating[Any]])
 
 
 class Task(StrEnum):
@@ -113,22 +111,24 @@ class Head:
         return out
 
 
-def probabilities(logits: Floats, temperature: float, task: str) -> Floats:
-    """Probabilities of scores (n, K), in their type: softmax or, multi-label, the logistic function
-    of each score divided by ``temperature``."""
-    scaled = logits * (1 / float(temperature))
+def probabilities(logits: Float32, temperature: float, task: str) -> Float32:
+    """Probabilities of scores (n, K), in their type, which may be float64, too: softmax or,
+    multi-label, the logistic function of each score divided by ``temperature``."""
+    scaled: Float32 = logits * (1 / float(temperature))
     if not is_multi_label(task):
         scaled -= scaled.max(axis=1, keepdims=True)
         np.exp(scaled, out=scaled)
         scaled /= scaled.sum(axis=1, keepdims=True)
         return scaled
     small = np.exp(-np.abs(scaled))  # never overflows
-    return np.where(scaled >= 0, 1, small) / (1 + small)  # type: ignore[return-value]
+    found: Float32 = np.where(scaled >= 0, scaled.dtype.type(1), small)
+    found /= 1 + small
+    return found
 
 
 def confidences(
-    values: Floats, task: str, thresholds: Sequence[float] | npt.NDArray[Any] | None = None
-) -> Floats:
+    values: Float32, task: str, thresholds: Sequence[float] | npt.NDArray[Any] | None = None
+) -> Float32:
     """How sure the answers about n texts of probabilities (n, K) are: (n,), in their type.
 
     Single-label: the best label's probability. Multi-label: the probability that every label is
@@ -136,7 +136,9 @@ def confidences(
     say which are there.
     """
     if not is_multi_label(task):
-        return values.max(axis=1)  # type: ignore[no-any-return]
-    applies = values >= np.asarray(0.5 if thresholds is None else thresholds)
+        best: Float32 = values.max(axis=1)
+        return best
+    applies = values >= np.asarray(0.5 if thresholds is None else thresholds, values.dtype)
     right = np.where(applies, values, 1 - values)
-    return right.prod(axis=1, dtype=np.float64).astype(values.dtype)  # type: ignore[no-any-return]
+    sure: Float32 = right.prod(axis=1, dtype=np.float64).astype(values.dtype)
+    return sure

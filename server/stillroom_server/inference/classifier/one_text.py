@@ -23,7 +23,7 @@ class OneAnswer(NamedTuple):
     """The best label's index and probability, which is the confidence; the last three are
     seconds."""
 
-    index: int
+    label_index: int
     probability: float
     abstained: bool
     tokens: int

@@ -1,0 +1,1 @@
+"""Parts of ``stillroom.portable``: what it reads and what it computes."""
