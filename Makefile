@@ -69,6 +69,9 @@ bench-distill: $(STAMP)  ## the figures of distillation alone; a transformer tak
 bench-embed: $(STAMP)  ## the figures of serving alone (BENCH_FLAGS: see python -m benchmarks -h)
 	$(BIN)/python -m benchmarks stream teacher saturated ready memory overload peer $(BENCH_FLAGS)
 
+bench-classify: $(STAMP)  ## the figures of classifiers alone
+	$(BIN)/python -m benchmarks classify $(BENCH_FLAGS)
+
 protos: $(STAMP)  ## generate the Python code of the protos
 	$(BIN)/python protos/generate.py
 
@@ -78,4 +81,4 @@ baseline: $(STAMP)  ## accept a breaking change of the protocol (say so in the C
 clean:  ## remove what the targets made
 	rm -rf $(VENV) client/node/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed protos baseline clean
+.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed bench-classify protos baseline clean

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TextIO
 from rich.console import Console
 
 from benchmarks import (
+    classify,
     distill,
     durable,
     machine,
@@ -60,6 +61,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.run,
     "overload": overload.run,
     "peer": peer.run,
+    "classify": classify.run,
 }
 FAILURES = (
     SideFailedError,
