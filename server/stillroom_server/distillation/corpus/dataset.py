@@ -32,22 +32,57 @@ class Pinned:
     files: tuple[ListedFile, ...]
 
 
-class Dataset:
-    """``folder`` is its own; whole files there are not downloaded again."""
+@dataclass(frozen=True)
+class Fetched:
+    """A file of the dataset, called ``name`` there, on disk."""
 
-    def __init__(self, source: DatasetSource, folder: Path, hub: HubAccess) -> None:
+    path: Path
+    name: str
+    size: int
+
+
+class Dataset:
+    """``folder`` is its own; whole files there are not downloaded again. ``field`` is the request's
+    that names the dataset, for errors; its files may have ``limit`` bytes."""
+
+    def __init__(
+        self,
+        source: DatasetSource,
+        folder: Path,
+        hub: HubAccess,
+        *,
+        field: str = _FIELD,
+        limit: int = MAX_SOURCE_BYTES,
+    ) -> None:
         self._source = source
         self._folder = folder
         self._api: Any = None
         self._hub = hub
+        self._field = field
+        self._limit = limit
         self.origin: dict[str, Any] = {}
 
     def lines(self, told: Callable[[int, int], None]) -> Iterator[list[str]]:
         """The records of the split, file after file in the order of their names. ``told`` gets
         bytes done and in all, half of them downloading; it may raise to stop.
 
-        Raises what ``translated``, ``choose_files``, ``verify`` and ``Reader.read`` raise,
-        ResourceExhausted (CORPUS_TOO_LARGE).
+        Raises what ``fetch`` and ``Reader.read`` raise.
+        """
+        fetched = self.fetch(lambda done, total: told(done, 2 * total))
+        total = sum(file.size for file in fetched)
+        done = total
+        for file in fetched:
+            reader = Reader(self._source.column, self._field, _from(told, done, 2 * total))
+            with open_own(file.path, self._field) as stream:
+                yield from reader.read(stream, file.name, file.size)
+            done += file.size
+
+    def fetch(self, told: Callable[[int, int], None]) -> list[Fetched]:
+        """The files of the split, in the order of their names. ``told`` gets bytes done and in all;
+        it may raise to stop.
+
+        Raises what ``translated``, ``choose_files`` and ``verify`` raise, ResourceExhausted
+        (CORPUS_TOO_LARGE).
         """
         try:
             pinned = self._load_pinned() or self._pin()
@@ -55,20 +90,19 @@ class Dataset:
             sizes = [file.size or 0 for file in pinned.files]
             total, done = sum(sizes), 0
             for number, file in enumerate(pinned.files):
-                self._fetch(number, file, pinned, _from(told, done, 2 * total))
+                self._fetch(number, file, pinned, _from(told, done, total))
                 done += sizes[number]
         except StillroomError:
             raise
         except Exception as error:
             source = self._source
             raise translated(
-                error, source.repo, source.revision, kind="dataset", field=_FIELD
+                error, source.repo, source.revision, kind="dataset", field=self._field
             ) from error
-        for number, file in enumerate(pinned.files):
-            reader = Reader(self._source.column, _FIELD, _from(told, done, 2 * total))
-            with open_own(self._path(number), _FIELD) as stream:
-                yield from reader.read(stream, file.path, sizes[number])
-            done += sizes[number]
+        return [
+            Fetched(self._path(number), file.path, sizes[number])
+            for number, file in enumerate(pinned.files)
+        ]
 
     def forget(self) -> None:
         """Removes the downloads, when the corpus is made."""
@@ -82,10 +116,10 @@ class Dataset:
         listed = {file.rfilename: ListedFile.of(file) for file in info.siblings or []}
         card: Any = info.card_data
         configs = card.get("configs") if card is not None else None
-        chosen = choose_files(list(listed), source.split, configs, f"{_FIELD}.split")
-        files = tuple(listed[check_path(path, _FIELD)] for path in chosen)
-        if sum(file.size or 0 for file in files) > MAX_SOURCE_BYTES:
-            raise too_large(f"more than {MAX_SOURCE_BYTES:,} bytes", _FIELD)
+        chosen = choose_files(list(listed), source.split, configs, f"{self._field}.split")
+        files = tuple(listed[check_path(path, self._field)] for path in chosen)
+        if sum(file.size or 0 for file in files) > self._limit:
+            raise too_large(f"more than {self._limit:,} bytes", self._field)
         pinned = Pinned(str(info.sha), files)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_whole(self._folder / _PINNED, json.dumps(asdict(pinned)).encode())
@@ -123,7 +157,7 @@ class Dataset:
                 local_dir=self._folder / "files",
                 tqdm_class=_telling(told),
             )
-            verify(Path(path), file, _FIELD)
+            verify(Path(path), file, self._field)
             Path(path).rename(target)
         told(file.size or 0)
 
