@@ -12,6 +12,7 @@ from classification.report.made import LABELS, multi_report, single_report, word
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from stillroom.v1 import classification_service_pb2 as pb
+from stillroom_server.classification.report import svg
 from stillroom_server.classification.report.html import MOST_BYTES, to_html
 from stillroom_server.classification.report.measure import MULTI_LABEL, SINGLE_LABEL, measure
 
@@ -323,3 +324,36 @@ def test_many_labels_are_drawn_without_names() -> None:
     assert path.attrib["class"] == "second"
     assert path.attrib["d"].count("M") == labels
     assert path.attrib["d"].startswith("M1 0h1v1h-1z")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "expected"),
+    [
+        (0.0, 1.0, 0.0, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (0.9, 1.0, 0.0, [0.9, 0.92, 0.94, 0.96, 0.98, 1.0]),
+        (0.153, 2.63, 0.0, [0.5, 1.0, 1.5, 2.0, 2.5]),
+        (1.0, 7.0, 1.0, [2.0, 4.0, 6.0]),
+        (1.0, 3.0, 1.0, [1.0, 2.0, 3.0]),
+        (1.0, 4000.0, 1.0, [1000.0, 2000.0, 3000.0, 4000.0]),
+    ],
+)
+def test_axes_have_round_values(
+    low: float, high: float, least: float, expected: list[float]
+) -> None:
+    assert svg._ticks(low, high, least) == pytest.approx(expected)
+
+
+def test_many_cells_are_drawn_without_titles() -> None:
+    labels = 70
+    true, given = np.divmod(np.arange(labels * labels), labels)
+    report = measure(
+        [f"label {k}" for k in range(labels)],
+        SINGLE_LABEL,
+        true,
+        np.eye(labels, dtype=np.float32)[given],
+        texts=words(labels * labels),
+    )
+    matrix = next(d for d in drawings(to_html(report)) if "matrix" in d.attrib["aria-label"])
+    squares = "".join(path.attrib["d"] for path in matrix.iter("path"))
+    assert squares.count("M") == labels * labels
+    assert "label 7" in {text.text for text in matrix.iter("text")}

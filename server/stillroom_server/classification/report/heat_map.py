@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from stillroom_server.classification.report import svg
 from stillroom_server.classification.report.words import Json, count, items, whole
 
@@ -28,7 +30,7 @@ def heat_map(report: Json) -> str:
     if named and len(cells) <= _MOST_TITLED:
         drawn = [
             f'<rect class="{"accent" if true == given else "second"}" '
-            f'fill-opacity="{_level(number, texts[true]) / _LEVELS:.3g}" '
+            f'fill-opacity="{_level(true, given, number / texts[true]) / _LEVELS:.3g}" '
             f'x="{svg.n(left + given * side)}" y="{svg.n(true * side)}" '
             f'width="{svg.n(side)}" height="{svg.n(side)}">'
             f"{svg.titled(f'{names[true]} given {names[given]}: {count(number)}')}</rect>"
@@ -64,15 +66,16 @@ def _cells(matrix: Json, labels: int) -> list[tuple[int, int, int]]:
     return [cell for cell in found if max(cell[:2]) < labels and min(cell[:2]) >= 0 < cell[2]]
 
 
-def _level(number: int, texts: int) -> int:
-    return max(1, round(_LEVELS * number / texts))
+def _level(true: int, given: int, share: float) -> int:
+    """The color of a cell, from 1; of mistakes by the root, so that rare ones differ, too."""
+    return max(1, round(_LEVELS * (share if true == given else math.sqrt(share))))
 
 
 def _paths(cells: list[tuple[int, int, int]], texts: list[int], placed: str) -> str:
     """Cells as squares of 1 x 1, those of a color in one path each: a tenth of the bytes."""
     paths: dict[tuple[str, int], list[str]] = {}
     for true, given, number in cells:
-        key = ("accent" if true == given else "second", _level(number, texts[true]))
+        key = ("accent" if true == given else "second", _level(true, given, number / texts[true]))
         paths.setdefault(key, []).append(f"M{given} {true}h1v1h-1z")
     parts = [
         f'<path class="{kind}" fill-opacity="{level / _LEVELS:.3g}" d="{"".join(squares)}"/>'

@@ -139,12 +139,13 @@ def _epochs(
     spare = (highest - lowest) * 0.06 or 0.01
     percent = name == "accuracy"
     top = min(1.0, highest + spare) if percent else highest + spare
-    frame = Frame((1.0, last), (max(0.0, lowest - spare), top), "epoch", name, percent_y=percent)
+    low = max(0.0, lowest - spare)
+    frame = Frame((1.0, last), (low, top), "epoch", name, percent_y=percent, least_step=1.0)
+    if len(series) > 1:
+        frame.key([(kind, said) for _, kind, said in series])
     for points, kind, said in series:
         frame.line(points, kind)
         frame.dot(points[-1], kind, f"{said}, epoch {points[-1][0]:g}: {points[-1][1]:.4f}", 3.0)
-        if len(series) > 1:
-            frame.note(points[len(points) // 2], said, kind)
         for point in points:
             if point[0] == best and said == "validation":
                 frame.dot(point, "second", f"kept: epoch {best}, {point[1]:.4f}", 5.0)

@@ -7,6 +7,7 @@ escaped here.
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,8 +53,8 @@ def titled(said: object) -> str:
 
 @dataclass
 class Frame:
-    """Axes of ``width`` x ``height`` pixels over values from ``low`` to ``high``, and what is drawn
-    on them."""
+    """Axes of ``width`` x ``height`` pixels over ranges of values, (least, greatest), and what is
+    drawn on them."""
 
     x_range: Point
     y_range: Point
@@ -63,6 +64,7 @@ class Frame:
     height: float = 260.0
     percent_x: bool = False
     percent_y: bool = False
+    least_step: float = 0.0  # between ticks of x
     parts: list[str] = field(default_factory=list)
     left: float = 58.0
     top: float = 14.0
@@ -86,8 +88,11 @@ class Frame:
             f'r="{n(radius)}">{titled(said)}</circle>'
         )
 
-    def note(self, point: Point, said: str, kind: str = "") -> None:
-        self.parts.append(label(self.x(point[0]) + 6, self.y(point[1]) + 14, said, kind))
+    def key(self, entries: Sequence[tuple[str, str]]) -> None:
+        """What the lines are, at the upper right: (class, what it is)."""
+        x = self.left + self.width
+        for index, (kind, said) in enumerate(entries):
+            self.parts.append(label(x, self.top + 14 + 16 * index, said, f"end {kind}"))
 
     def draw(self, said: str) -> str:
         """The whole drawing, axes beneath."""
@@ -103,7 +108,7 @@ class Frame:
         parts += [
             *(
                 label(self.x(value), floor + 16, _tick(value, self.percent_x), "middle muted")
-                for value in _ticks(*self.x_range)
+                for value in _ticks(*self.x_range, self.least_step)
             ),
             label(self.left + self.width / 2, floor + 34, self.x_name, "middle"),
             label(13, middle, self.y_name, "middle", f' transform="rotate(-90 13 {n(middle)})"'),
@@ -113,9 +118,13 @@ class Frame:
         )
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to six values between, evenly spaced."""
-    return [low + (high - low) * step / 5 for step in range(6)]
+def _ticks(low: float, high: float, least: float = 0.0) -> list[float]:
+    """Round values between, at most six, no closer than ``least``."""
+    rough = max((high - low) / 5 * (1 - 1e-9), least)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
 
 
 def _tick(value: float, percent: bool) -> str:
