@@ -44,12 +44,11 @@ class Texts:
             case "texts":
                 return _inline(given.texts.values, spool)
             case "path":
-                return self._path(given.path, "corpus.path")
+                return self.path(given.path, "corpus.path")
             case "upload":
-                return self._upload(given.upload, "corpus.upload")
+                return self.upload(given.upload, "corpus.upload")
             case "dataset":
-                translate.check_repo(given.dataset.repo, "corpus.dataset.repo")
-                return _checked({"dataset": _dataset(given.dataset)})
+                return _checked(self.dataset(given.dataset, "corpus.dataset"))
         raise InvalidArgument(
             "one of texts, upload, path and dataset must be set",
             reason="SOURCE_REQUIRED",
@@ -89,15 +88,15 @@ class Texts:
                 f"{which} is for labels; similarities are not learned from",
                 field=f"{field}.{which}",
             )
-        read = self._path if which == "test_path" else self._upload
+        read = self.path if which == "test_path" else self.upload
         return {"test": read(getattr(item, which), f"{field}.{which}")}
 
     def _evaluation(self, item: pb.EvaluationSet, kind: str, spool: Spool, field: str) -> Json:
         match item.WhichOneof("source"):
             case "path":
-                return self._path(item.path, f"{field}.path")
+                return self.path(item.path, f"{field}.path")
             case "upload":
-                return self._upload(item.upload, f"{field}.upload")
+                return self.upload(item.upload, f"{field}.upload")
             case "pairs" if kind == "similarity":
                 rows = [
                     _pair(row, f"{field}.pairs[{i}]") for i, row in enumerate(item.pairs.values)
@@ -121,10 +120,12 @@ class Texts:
                     f"an evaluation of {kind} does not take {other}", field=f"{field}.{other}"
                 )
 
-    def _path(self, path: str, field: str) -> Json:
+    def path(self, path: str, field: str) -> Json:
+        """``{"path"}`` of a file in a folder that requests may read."""
         return {"path": str(self._roots.check_file(path, field=field))}
 
-    def _upload(self, name: str, field: str) -> Json:
+    def upload(self, name: str, field: str) -> Json:
+        """``{"upload", "file"}`` of a finished upload of one file."""
         with at_field(field):
             file = self._uploads.open(name)
             if self._uploads.get(name).format is not UploadFormat.FILE:
@@ -133,6 +134,17 @@ class Texts:
                     reason="NOT_A_FILE",
                 )
         return {"upload": name, "file": str(file)}
+
+    def filename(self, upload: str) -> str:
+        """What the file of an upload was called where it came from; empty where nobody told."""
+        return self._uploads.get(upload).filename
+
+    @staticmethod
+    def dataset(given: common_pb2.HubDataset, field: str) -> Json:
+        """``{"dataset"}``, looked at by nobody yet."""
+        translate.check_repo(given.repo, f"{field}.repo")
+        names = ("repo", "revision", "split", "column")
+        return {"dataset": {name: getattr(given, name) or None for name in names}}
 
 
 def _inline(values: Sequence[str], spool: Spool) -> Json:
@@ -151,10 +163,6 @@ def _inline(values: Sequence[str], spool: Spool) -> Json:
 def _checked(source: Json) -> Json:
     check_source(source)
     return source
-
-
-def _dataset(given: common_pb2.HubDataset) -> Json:
-    return {name: getattr(given, name) or None for name in ("repo", "revision", "split", "column")}
 
 
 def _spooled(

@@ -6,7 +6,6 @@ from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
 
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
@@ -14,10 +13,10 @@ from stillroom_registry.names import ModelRef, check_model_name
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
 from stillroom_server.distillation.fidelity.gate import MinimumFidelity
-from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import fidelity_messages, recipes, translate
 from stillroom_server.rpc.call import Call, in_thread
+from stillroom_server.rpc.fields import set_fields
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.spool import Spool
 
@@ -53,7 +52,7 @@ class DistillationServicer:
             if request.validate_only:
                 checked = pb.DistillResponse(teacher_version=body.get("teacher", ""))
                 return self._launcher.checked(_KIND, request.name, checked)
-            return self._launcher.queue(_KIND, body, request, spool)
+            return self._launcher.queue(_KIND, body, request, spool, target=request.name)
 
     def _texts(self, request: pb.DistillRequest, spool: Spool) -> dict[str, Any]:
         texts, recipe = self._launcher.texts, recipes.name(request)
@@ -77,17 +76,13 @@ class DistillationServicer:
             result["evaluations"] = texts.evaluations(request.evaluations, spool)
         return result
 
-    @staticmethod
-    def _demands(request: pb.DistillRequest) -> dict[str, Any]:
+    def _demands(self, request: pb.DistillRequest) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if request.HasField("minimum_fidelity"):
-            minimum = MinimumFidelity.from_json(_set(request.minimum_fidelity))
+            minimum = MinimumFidelity.from_json(set_fields(request.minimum_fidelity))
             result["minimum_fidelity"] = minimum.to_json()
         if request.HasField("budget"):
-            money = request.budget.HasField("money_usd")
-            translate.refuse_later(**{"budget.money_usd": money})
-            result["budget"] = _set(request.budget)
-            Budget.from_json(result["budget"])
+            result["budget"] = self._launcher.budget(request.budget)
         return result
 
     def _teacher(self, request: pb.DistillRequest) -> dict[str, Any]:
@@ -120,11 +115,6 @@ class DistillationServicer:
             reason="TEACHER_REQUIRED",
             field="teacher",
         )
-
-
-def _set(message: Message) -> dict[str, Any]:
-    """The fields that are set, by name."""
-    return {field.name: value for field, value in message.ListFields()}
 
 
 def _check_kind(version: ModelVersion, wanted: ModelKind) -> None:

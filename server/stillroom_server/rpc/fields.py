@@ -1,9 +1,12 @@
-"""Which field of a request an error is about."""
+"""The fields of a request: which are set, and which an error is about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from google.protobuf.message import Message
 
 from stillroom_registry.errors import StillroomError
 
@@ -17,3 +20,8 @@ def at_field(field: str) -> Iterator[None]:
     except StillroomError as error:
         error.field = field
         raise
+
+
+def set_fields(message: Message) -> dict[str, Any]:
+    """The fields of ``message`` that are set, by name."""
+    return {field.name: value for field, value in message.ListFields()}

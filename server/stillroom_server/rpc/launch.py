@@ -13,11 +13,12 @@ from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFo
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
+from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.operations.model import Json
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.corpora import Texts
-from stillroom_server.rpc.fields import at_field
+from stillroom_server.rpc.fields import at_field, set_fields
 from stillroom_server.rpc.idempotency import fingerprint
 from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.spool import Spool
@@ -56,7 +57,7 @@ class Launcher:
         body = self.described(request, kind)
         body["kind"] = kind
         body["source"] = self.source(request.source, "source")
-        return self.queue("import", body, request)
+        return self.queue("import", body, request, target=request.name)
 
     def described(self, request: Any, kind: ModelKind | None) -> dict[str, Any]:
         """Name, description and labels, checked; ``kind`` must be that of an existing model."""
@@ -98,16 +99,30 @@ class Launcher:
         """What answers a request that was only to be checked."""
         return self._messages.finished(kind, target, response)
 
+    @staticmethod
+    def budget(given: common_pb2.Budget) -> Json:
+        """What an operation may take, checked as far as it can be without its data."""
+        translate.refuse_later(**{"budget.money_usd": given.HasField("money_usd")})
+        limits = set_fields(given)
+        Budget.from_json(limits)
+        return limits
+
     def queue(
-        self, kind: str, body: Json, request: Any, spool: Spool | None = None
+        self,
+        kind: str,
+        body: Json,
+        request: Any,
+        spool: Spool | None = None,
+        *,
+        target: str | None = None,
     ) -> operations_pb2.Operation:
-        """An operation of ``kind``, or the one that the same ``request_id`` made before; of
-        ``spool``, it keeps what it reads."""
+        """An operation of ``kind`` that makes a version of the model ``target``, or the one that
+        the same ``request_id`` made before; of ``spool``, it keeps what it reads."""
         message: Message = request
         operation = self._store.create(
             kind,
             body,
-            target=request.name,
+            target=target,
             request_id=request.request_id or None,
             fingerprint=fingerprint(message),
         )
