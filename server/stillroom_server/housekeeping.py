@@ -60,13 +60,13 @@ class Housekeeper:
         version = self._parts.registry.database.data_version()
         if version != self._seen:
             names = await asyncio.to_thread(self._models)
-            self._parts.embed_metrics.declare(
-                name for name, kind in names.items() if kind is not ModelKind.CLASSIFIER
-            )
-            self._parts.pool.prune()
+            classifiers = {n for n, kind in names.items() if kind is ModelKind.CLASSIFIER}
+            self._parts.embed_metrics.declare(names.keys() - classifiers)
+            self._parts.classify_metrics.declare(classifiers)
+            self._parts.prune()
             await self._parts.teachers.prune(self._parts.registry.resolve)
             self._names, self._seen = frozenset(names), version
-        failed = {ModelRef.parse(failure.name).model for failure in self._parts.pool.failures()}
+        failed = {ModelRef.parse(failure.name).model for failure in self._parts.load_failures()}
         await self._health.models({name: name not in failed for name in self._names})
 
     async def expire(self) -> None:

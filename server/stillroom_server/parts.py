@@ -12,11 +12,18 @@ from prometheus_client import CollectorRegistry
 
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
-from stillroom_registry.values import ModelVersion, system_clock
-from stillroom_server.inference.models import ModelPool
-from stillroom_server.inference.registry_models import student_pool
+from stillroom_registry.values import system_clock
+from stillroom_server.inference.memory import Memory
+from stillroom_server.inference.models import LoadedModel, LoadFailure
+from stillroom_server.inference.registry_models import (
+    ClassifierPool,
+    StudentPool,
+    classifier_pool,
+    student_pool,
+)
 from stillroom_server.inference.transformer.lanes import Lanes
 from stillroom_server.observability.metrics import (
+    ClassifyMetrics,
     EmbedMetrics,
     GaugeCollector,
     RequestMetrics,
@@ -38,7 +45,7 @@ from stillroom_server.teachers.transport.client import GrpcEngineLink
 from stillroom_server.uploads.mentions import mentioned
 from stillroom_server.uploads.store import UploadStore
 
-OPERATION_KINDS = ("distill", "import")
+OPERATION_KINDS = ("distill", "evaluate_classifier", "import", "train_classifier")
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,21 @@ class Parts:
     supervisor: RunnerSupervisor
     uploads: UploadStore
     roots: AllowedRoots
-    pool: ModelPool[ModelVersion]
+    pool: StudentPool
+    classifiers: ClassifierPool
     teachers: Teachers
     request_metrics: RequestMetrics
     embed_metrics: EmbedMetrics
+    classify_metrics: ClassifyMetrics
+
+    def prune(self) -> None:
+        """Drops the versions in memory that no longer exist."""
+        self.pool.prune()
+        self.classifiers.prune()
+
+    def load_failures(self) -> list[LoadFailure]:
+        """The students and classifiers that did not load when last tried."""
+        return [*self.pool.failures(), *self.classifiers.failures()]
 
 
 def build(
@@ -72,15 +90,10 @@ def build(
     runner = OperationsSettings(
         **_threads(settings), slice_seconds=settings.operation_slice_seconds
     )
-    embed_metrics = EmbedMetrics(metrics)
-    pool = student_pool(
-        registry,
-        engine=settings.student_engine,
-        tokenizer=settings.tokenizer_engine,
-        cache=data_dir / "cache" / "verdicts",
-        budget_bytes=settings.model_memory_bytes,
-        lanes=Lanes(max_seconds=settings.max_teacher_queue_seconds),
-    )
+    embed_metrics, classify_metrics = EmbedMetrics(metrics), ClassifyMetrics(metrics)
+    verdicts = data_dir / "cache" / "verdicts"
+    memory = Memory(settings.model_memory_bytes)
+    lanes = Lanes(max_seconds=settings.max_teacher_queue_seconds)
     parts = Parts(
         settings=settings,
         start_time=clock(),
@@ -93,7 +106,7 @@ def build(
             data_dir,
             runner,
             executor_settings(settings),
-            pace=_pace(settings, runner, embed_metrics),
+            pace=_pace(settings, runner, embed_metrics, classify_metrics),
         ),
         uploads=UploadStore(
             data_dir / "uploads",
@@ -104,10 +117,25 @@ def build(
             in_use=lambda: _uploads_in_use(operations),
         ),
         roots=AllowedRoots(settings.allow_root),
-        pool=pool,
+        pool=student_pool(
+            registry,
+            engine=settings.student_engine,
+            tokenizer=settings.tokenizer_engine,
+            cache=verdicts,
+            memory=memory,
+            lanes=lanes,
+        ),
+        classifiers=classifier_pool(
+            registry,
+            tokenizer=settings.tokenizer_engine,
+            cache=verdicts,
+            memory=memory,
+            lanes=lanes,
+        ),
         teachers=_teachers(settings, registry, TeacherMetrics(metrics)),
         request_metrics=RequestMetrics(metrics),
         embed_metrics=embed_metrics,
+        classify_metrics=classify_metrics,
     )
     _gauges(parts, metrics)
     return parts
@@ -157,10 +185,19 @@ def _threads(settings: Settings) -> dict[str, int]:
     return {"threads": settings.runner_threads} if settings.runner_threads else {}
 
 
-def _pace(settings: Settings, runner: OperationsSettings, served: EmbedMetrics) -> Pace:
+def _pace(
+    settings: Settings,
+    runner: OperationsSettings,
+    embedded: EmbedMetrics,
+    classified: ClassifyMetrics,
+) -> Pace:
     """All cores for operations while nothing is served, unless a number of threads was set."""
     idle = settings.runner_threads or all_cores()
-    return Pace(lambda: served.requests, busy_threads=runner.threads, idle_threads=idle)
+    return Pace(
+        lambda: embedded.requests + classified.requests,
+        busy_threads=runner.threads,
+        idle_threads=idle,
+    )
 
 
 def _uploads_in_use(store: OperationStore) -> set[str]:
@@ -187,9 +224,9 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
     GaugeCollector(
         metrics,
         "stillroom_failed_model_loads",
-        "1 for each student version that did not load when last tried",
+        "1 for each version of a student or classifier that did not load when last tried",
         ("model_version", "reason"),
-        lambda: {(each.name, each.error.reason): 1.0 for each in parts.pool.failures()},
+        lambda: {(each.name, each.error.reason): 1.0 for each in parts.load_failures()},
     )
     GaugeCollector(
         metrics,
@@ -201,15 +238,16 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
 
 
 def _loaded_bytes(parts: Parts) -> Mapping[tuple[str, ...], float]:
-    students: dict[tuple[str, ...], float] = {
+    models: list[LoadedModel[Any]] = [*parts.pool.loaded(), *parts.classifiers.loaded()]
+    loaded: dict[tuple[str, ...], float] = {
         (model.name, model.info.engine, model.info.tokenizer): model.info.memory_bytes
-        for model in parts.pool.loaded()
+        for model in models
     }
     teachers = {
         (teacher.name, "torch", "huggingface"): teacher.facts.memory_bytes
         for teacher in parts.teachers.loaded()
     }
-    return students | teachers
+    return loaded | teachers
 
 
 def _operations_by_state(store: OperationStore) -> Mapping[tuple[str, ...], float]:

@@ -98,9 +98,13 @@ async def _preload(parts: Parts, ref: str) -> None:
     try:
         await parts.pool.get(ref)
     except NotAStudent as other:
-        if other.version.kind is not ModelKind.TEACHER:
-            raise
-        await parts.teachers.get(other.version)
+        version = other.version
+        if version.kind is ModelKind.CLASSIFIER:
+            loaded = await parts.classifiers.get(ref)
+            if not loaded.served.needs_teacher:
+                return
+            version = parts.registry.resolve(loaded.served.encoder_version)
+        await parts.teachers.get(version)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -17,6 +17,7 @@ from stillroom_registry.errors import DataLoss, FailedPrecondition, Internal, No
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 from stillroom_server.inference.embedder import StudentEmbedder
+from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.models import ModelPool
 from stillroom_server.inference.registry_models import student_pool
 
@@ -52,11 +53,11 @@ class World:
             raise self.broken[version.name]
         return self.embedder
 
-    def pool(self, models: float = 100) -> ModelPool[Named]:
+    def pool(self, models: float = 100) -> ModelPool[Named, StudentEmbedder]:
         return ModelPool(
             self.resolve,
             self.load,
-            budget_bytes=int(models * self.embedder.info.memory_bytes),
+            memory=Memory(int(models * self.embedder.info.memory_bytes)),
             clock=lambda: self.time,
         )
 
@@ -71,7 +72,7 @@ async def test_loads_once_and_then_without_waiting(world: World) -> None:
     assert pool.try_get("m") is None
     model = await pool.get("m")
     assert model.name == "models/m/versions/1"
-    assert model.embedder.embed(["the card"]).vectors.any()
+    assert model.served.embed(["the card"]).vectors.any()
     assert pool.try_get("m") is model
     assert await pool.get("m") is model
     assert pool.get_blocking("models/m/versions/1") is model
@@ -195,6 +196,23 @@ async def test_the_least_recently_used_go_when_memory_is_short(world: World) -> 
     assert [model.name[-1] for model in tight.loaded()] == ["2"]
 
 
+async def test_pools_share_one_budget(world: World) -> None:
+    size = world.embedder.info.memory_bytes
+    memory = Memory(int(2.5 * size))
+    world.meaning = {f"m@{number}": f"models/m/versions/{number}" for number in range(1, 4)}
+
+    def pool() -> ModelPool[Named, StudentEmbedder]:
+        return ModelPool(world.resolve, world.load, memory=memory, clock=lambda: world.time)
+
+    one, other = pool(), pool()
+    for each, ref in ((one, "m@1"), (other, "m@2"), (one, "m@1"), (other, "m@3")):
+        world.time += 1
+        await each.get(ref)
+    assert [model.name[-1] for model in one.loaded()] == ["1"]
+    assert [model.name[-1] for model in other.loaded()] == ["3"]
+    assert one.nbytes + other.nbytes == 2 * size
+
+
 async def test_deleted_versions_are_dropped(world: World) -> None:
     pool = world.pool()
     model = await pool.get("m")
@@ -210,7 +228,7 @@ async def test_deleted_versions_are_dropped(world: World) -> None:
     assert pool.loaded() == []
     assert pool.failures() == []
     assert not pool.discard(model.name)
-    assert model.embedder.embed(["the"]).vectors.any()  # those who hold it go on
+    assert model.served.embed(["the"]).vectors.any()  # those who hold it go on
 
 
 async def test_a_closed_pool_still_answers_what_it_has(world: World) -> None:
@@ -245,7 +263,7 @@ async def test_students_of_the_registry(
     assert pool.try_get("tiny") is None
     swapped = await pool.get("tiny")
     assert swapped.name == f"models/tiny/versions/{second}"
-    assert (swapped.embedder.embed(["the"]).vectors != served.embedder.embed(["the"]).vectors).any()
+    assert (swapped.served.embed(["the"]).vectors != served.served.embed(["the"]).vectors).any()
     third = publish(registry, tmp_path / "c", config={"normalize": "yes"})
     assert await pool.get("tiny") is swapped
     (failure,) = pool.failures()
@@ -269,9 +287,7 @@ async def test_an_alias_moves_between_kinds_of_students(registry: Registry, tmp_
     assert static.info.engine == "gather"
     assert transformer.info.engine == "onnxruntime"
     assert transformer.nbytes == transformer.info.memory_bytes > 0
-    np.testing.assert_allclose(
-        transformer.embedder.embed(["the card"]).vectors, expected, atol=1e-6
-    )
+    np.testing.assert_allclose(transformer.served.embed(["the card"]).vectors, expected, atol=1e-6)
     registry.set_alias("tiny", "live", 1)
     assert pool.try_get("tiny@live") is static
 

@@ -1,4 +1,4 @@
-"""The students in memory: loaded at first use, once, and dropped when memory is short.
+"""The models in memory: loaded at first use, once, and dropped when memory is short.
 
 The hot path, ``try_get``, resolves the name and looks it up: no lock, no await. Everything slow
 happens in loading threads. An alias that moves to a version that does not load keeps serving the
@@ -11,20 +11,19 @@ import asyncio
 import contextlib
 import copy
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from stillroom_registry.errors import Internal, NotFound, StillroomError
 from stillroom_registry.names import ModelRef
 from stillroom_server.inference.embedder import EmbedderInfo
 from stillroom_server.inference.embedders import Embedder
+from stillroom_server.inference.memory import Memory
 
-DEFAULT_BUDGET_BYTES = 2 << 30
 RETRY_SECONDS = 30.0
 _MAX_REMEMBERED = 4096  # references and failures
 _log = logging.getLogger(__name__)
@@ -37,16 +36,24 @@ class Version(Protocol):
     def name(self) -> str: ...
 
 
+class Served(Protocol):
+    """What a version becomes in memory: an embedder or a classifier."""
+
+    @property
+    def info(self) -> EmbedderInfo: ...
+
+
 V = TypeVar("V", bound=Version)
+S = TypeVar("S", bound=Served)
 
 
 @dataclass(slots=True, eq=False)
-class LoadedModel:
+class LoadedModel(Generic[S]):
     """A version in memory. ``last_used`` is in seconds of the pool's clock; ``model`` is the name
     without the version."""
 
     name: str
-    embedder: Embedder
+    served: S
     loaded_at: datetime
     load_seconds: float
     last_used: float
@@ -57,11 +64,14 @@ class LoadedModel:
 
     @property
     def info(self) -> EmbedderInfo:
-        return self.embedder.info
+        return self.served.info
 
     @property
     def nbytes(self) -> int:
-        return self.embedder.info.memory_bytes
+        return self.served.info.memory_bytes
+
+
+LoadedStudent: TypeAlias = LoadedModel[Embedder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +84,40 @@ class LoadFailure:
     retry_at: float
 
 
-class ModelPool(Generic[V]):
-    """Loaded students by version name. Safe under threads and event loops at once.
+class ModelPool(Generic[V, S]):
+    """Loaded models of one kind by version name. Safe under threads and event loops at once.
 
     ``resolve`` turns a reference into a version in microseconds and raises NotFound or
-    InvalidArgument; ``load`` turns a version into an embedder and may take seconds. When loaded
-    models exceed ``budget_bytes``, the least recently used go, save the newest; requests that still
-    use them finish undisturbed.
+    InvalidArgument; ``load`` turns a version into what serves it and may take seconds. When the
+    models in ``memory``, which pools may share, exceed its budget, the least recently used go, save
+    the newest; requests that still use them finish undisturbed.
     """
 
     def __init__(
         self,
         resolve: Callable[[str], V],
-        load: Callable[[V], Embedder],
+        load: Callable[[V], S],
         *,
-        budget_bytes: int = DEFAULT_BUDGET_BYTES,
+        memory: Memory | None = None,
         retry_seconds: float = RETRY_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._resolve = resolve
         self._load = load
-        self._budget = budget_bytes
         self._retry_seconds = retry_seconds
         self._clock = clock
         self._now = now
-        self._lock = threading.Lock()  # guards the writes to everything below
-        self._loaded: dict[str, LoadedModel] = {}
+        self._memory = memory or Memory()
+        self._lock = self._memory.lock  # guards the writes to everything below
+        self._loaded: dict[str, LoadedModel[S]] = {}
+        self._memory.add(self._loaded)
         self._failures: dict[str, LoadFailure] = {}
-        self._flights: dict[str, Future[LoadedModel]] = {}
+        self._flights: dict[str, Future[LoadedModel[S]]] = {}
         self._served: dict[str, str] = {}  # reference -> version name that last answered it
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="stillroom-load")
 
-    def try_get(self, ref: str) -> LoadedModel | None:
+    def try_get(self, ref: str) -> LoadedModel[S] | None:
         """Return the model that ``ref`` means if it is in memory, None if it must be loaded.
 
         Raises what ``resolve`` raises, and the error of a version that lately failed to load when
@@ -114,7 +125,7 @@ class ModelPool(Generic[V]):
         """
         return self._find(ref, self._resolve(ref))
 
-    async def get(self, ref: str) -> LoadedModel:
+    async def get(self, ref: str) -> LoadedModel[S]:
         """Return the model that ``ref`` means, loading it first if need be.
 
         Cancelling a waiter leaves the load, and the other waiters, alone. Raises as ``try_get``.
@@ -129,7 +140,7 @@ class ModelPool(Generic[V]):
             return self._use(ref, await asyncio.shield(waiter))
         return self._fall_back(ref, version)
 
-    def get_blocking(self, ref: str) -> LoadedModel:
+    def get_blocking(self, ref: str) -> LoadedModel[S]:
         """``get`` for threads without an event loop."""
         version = self._resolve(ref)
         found = self._find(ref, version)
@@ -139,7 +150,7 @@ class ModelPool(Generic[V]):
             return self._use(ref, self._flight(version).result())
         return self._fall_back(ref, version)
 
-    def loaded(self) -> list[LoadedModel]:
+    def loaded(self) -> list[LoadedModel[S]]:
         """The models in memory, by name."""
         with self._lock:
             return sorted(self._loaded.values(), key=lambda model: model.name)
@@ -176,7 +187,7 @@ class ModelPool(Generic[V]):
         """Wait for loads under way; later ones are refused."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _find(self, ref: str, version: V) -> LoadedModel | None:
+    def _find(self, ref: str, version: V) -> LoadedModel[S] | None:
         model = self._loaded.get(version.name)
         if model is not None:
             return self._use(ref, model)
@@ -185,7 +196,7 @@ class ModelPool(Generic[V]):
             return self._fall_back(ref, version)
         return None
 
-    def _use(self, ref: str, model: LoadedModel) -> LoadedModel:
+    def _use(self, ref: str, model: LoadedModel[S]) -> LoadedModel[S]:
         model.last_used = self._clock()
         if self._served.get(ref) != model.name:
             with self._lock:
@@ -194,7 +205,7 @@ class ModelPool(Generic[V]):
                 self._served[ref] = model.name
         return model
 
-    def _fall_back(self, ref: str, version: V) -> LoadedModel:
+    def _fall_back(self, ref: str, version: V) -> LoadedModel[S]:
         """What served ``ref`` before ``version``, which did not load; else its error."""
         before = self._loaded.get(self._served.get(ref, ""))
         if before is not None:
@@ -206,7 +217,7 @@ class ModelPool(Generic[V]):
         # A copy: raising one object in several tasks would pile up their tracebacks.
         raise copy.copy(failure.error) from failure.error
 
-    def _flight(self, version: V) -> Future[LoadedModel]:
+    def _flight(self, version: V) -> Future[LoadedModel[S]]:
         """The load of ``version`` under way, started if there is none."""
         with self._lock:
             flight = self._flights.get(version.name)
@@ -215,12 +226,12 @@ class ModelPool(Generic[V]):
                 self._flights[version.name] = flight
             return flight
 
-    def _load_one(self, version: V) -> LoadedModel:
+    def _load_one(self, version: V) -> LoadedModel[S]:
         name = version.name
         present = self._loaded.get(name)  # loaded between a caller's look and its flight
         start = self._clock()
         try:
-            embedder = present.embedder if present else self._load(version)
+            served = present.served if present else self._load(version)
         except BaseException as error:  # a panic of compiled code is no Exception
             failure = LoadFailure(
                 name, _domain_error(name, error), self._now(), self._clock() + self._retry_seconds
@@ -240,23 +251,13 @@ class ModelPool(Generic[V]):
             )
             raise failure.error from error
         end = self._clock()
-        model = present or LoadedModel(name, embedder, self._now(), end - start, end)
+        model = present or LoadedModel(name, served, self._now(), end - start, end)
         with self._lock:
             self._loaded[name] = model
             self._failures.pop(name, None)
             self._flights.pop(name, None)
-            self._evict(model)
+            self._memory.make_room(model)
         return model
-
-    def _evict(self, newest: LoadedModel) -> None:
-        """Drop the least recently used while over the budget. Called under the lock."""
-        total = sum(model.nbytes for model in self._loaded.values())
-        for model in sorted(self._loaded.values(), key=lambda model: model.last_used):
-            if total <= self._budget:
-                return
-            if model is not newest:
-                del self._loaded[model.name]
-                total -= model.nbytes
 
 
 def _domain_error(name: str, error: BaseException) -> StillroomError:

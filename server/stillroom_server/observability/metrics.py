@@ -7,7 +7,6 @@ a fixed list, never from a request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import grpc
 from prometheus_client import CollectorRegistry, Gauge
@@ -19,7 +18,8 @@ LATENCY_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
 )  # fmt: skip
-PHASES = ("tokenize", "infer", "serialize")
+EMBED_PHASES = ("tokenize", "infer", "serialize")
+CLASSIFY_PHASES = ("tokenize", "infer", "head", "serialize")
 BATCH_TEXTS_BUCKETS = tuple(2**power for power in range(13))
 BATCH_TOKENS_BUCKETS = tuple(2**power for power in range(4, 18))
 SHED_REASONS = ("TEACHER_QUEUE_FULL", "TEACHER_TOO_BUSY")
@@ -53,73 +53,122 @@ class RequestMetrics:
         histogram.observe(seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _ModelSeries:
-    texts: Counter
-    tokens: Counter
-    truncated: Counter
-    warned: Counter
+class _TextMetrics:
+    """Texts by model in counters of each of ``kinds``, stream items by code, time by phase."""
 
-
-class EmbedMetrics:
-    """Texts and tokens by model, time by phase."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        def counters(name: str, text: str) -> Counters:
-            return Counters(registry, f"stillroom_embed_{name}", text, ["model"])
-
-        self._families = (
-            counters("texts", "Texts embedded"),
-            counters("tokens", "Tokens embedded, after truncation"),
-            counters("truncated_texts", "Texts cut to the limit"),
-            counters("warned_texts", "Texts that are empty or all unknown"),
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        what: str,
+        kinds: Mapping[str, str],
+        items: tuple[str, str],
+        phases: Sequence[str],
+    ) -> None:
+        self._families = tuple(
+            Counters(registry, f"stillroom_{what}_{name}", text, ["model"])
+            for name, text in kinds.items()
         )
-        items = Counters(
+        codes = Counters(registry, *items, ["code"])
+        seconds = Histograms(
             registry,
-            "stillroom_stream_items",
-            "Items of embedding streams, by the code of their answer",
-            ["code"],
-        )
-        phases = Histograms(
-            registry,
-            "stillroom_embed_phase_duration_seconds",
+            f"stillroom_{what}_phase_duration_seconds",
             "Time of one request or stream item by phase",
             ["phase"],
             LATENCY_BUCKETS,
         )
-        self.tokenize, self.infer, self.serialize = (phases.labels(phase) for phase in PHASES)
-        self._codes = {code.name: items.labels(code.name) for code in grpc.StatusCode}
-        self._models: dict[str, _ModelSeries] = {}
+        self._phases = {phase: seconds.labels(phase) for phase in phases}
+        self._codes = {code.name: codes.labels(code.name) for code in grpc.StatusCode}
+        self._models: dict[str, tuple[Counter, ...]] = {}
 
     def declare(self, models: Iterable[str]) -> None:
         """Makes the series of new models, and drops those of models that are no more."""
         names = set(models)
         for name in names - self._models.keys():
-            self._models[name] = _ModelSeries(*(family.labels(name) for family in self._families))
+            self._models[name] = tuple(family.labels(name) for family in self._families)
         for name in self._models.keys() - names:
             for family in self._families:
                 family.remove(name)
             del self._models[name]
 
-    def embedded(self, model: str, texts: int, tokens: int, truncated: int, warned: int) -> None:
-        """One list of texts was embedded by ``model``, a resolved model name."""
-        series = self._models.get(model)
-        if series is None:
-            self.declare({*self._models, model})
-            series = self._models[model]
-        series.texts.value += texts
-        series.tokens.value += tokens
-        series.truncated.value += truncated
-        series.warned.value += warned
-
     @property
     def requests(self) -> int:
         """Requests and stream items that have been tokenized since the start."""
-        return sum(self.tokenize.counts)
+        return self._phases["tokenize"].events
 
     def item(self, code: str) -> None:
         """One stream item was answered with the gRPC code named ``code``."""
         self._codes[code].add()
+
+    def _series(self, model: str) -> tuple[Counter, ...]:
+        series = self._models.get(model)
+        if series is None:
+            self.declare({*self._models, model})
+            series = self._models[model]
+        return series
+
+
+class EmbedMetrics(_TextMetrics):
+    """Texts and tokens by model, time by phase."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(
+            registry,
+            "embed",
+            {
+                "texts": "Texts embedded",
+                "tokens": "Tokens embedded, after truncation",
+                "truncated_texts": "Texts cut to the limit",
+                "warned_texts": "Texts that are empty or all unknown",
+            },
+            ("stillroom_stream_items", "Items of embedding streams, by the code of their answer"),
+            EMBED_PHASES,
+        )
+        self.tokenize, self.infer, self.serialize = (self._phases[each] for each in EMBED_PHASES)
+
+    def embedded(self, model: str, texts: int, tokens: int, truncated: int, warned: int) -> None:
+        """One list of texts was embedded by ``model``, a resolved model name."""
+        series = self._models.get(model) or self._series(model)
+        series[0].value += texts
+        series[1].value += tokens
+        series[2].value += truncated
+        series[3].value += warned
+
+
+class ClassifyMetrics(_TextMetrics):
+    """The same of classifiers, and what they abstained from. What a teacher embeds for one of them
+    is counted here alone."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(
+            registry,
+            "classify",
+            {
+                "texts": "Texts classified",
+                "tokens": "Tokens of texts classified, after truncation",
+                "truncated_texts": "Texts cut to the limit before they were classified",
+                "warned_texts": "Texts to classify that are empty or all unknown",
+                "abstained_texts": "Texts that the classifier abstained from",
+            },
+            (
+                "stillroom_classify_stream_items",
+                "Items of classifying streams, by the code of their answer",
+            ),
+            CLASSIFY_PHASES,
+        )
+        self.tokenize, self.infer, self.head, self.serialize = (
+            self._phases[each] for each in CLASSIFY_PHASES
+        )
+
+    def classified(
+        self, model: str, texts: int, tokens: int, truncated: int, warned: int, abstained: int
+    ) -> None:
+        """One list of texts was classified by ``model``, a resolved model name."""
+        series = self._models.get(model) or self._series(model)
+        series[0].value += texts
+        series[1].value += tokens
+        series[2].value += truncated
+        series[3].value += warned
+        series[4].value += abstained
 
 
 class TeacherMetrics:

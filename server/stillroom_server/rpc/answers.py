@@ -27,8 +27,8 @@ class AnswerLimit(NamedTuple):
         if size > self.value:
             raise InvalidArgument(
                 f"the answer would have up to {size:,} bytes, over {self.name} = {self.value:,};"
-                " send fewer texts a message, over EmbedStream, or ask for fewer dimensions or a"
-                " smaller element type",
+                " send fewer texts a message, over the stream, or ask for less about each: fewer"
+                " labels or dimensions, a smaller element type",
                 reason="RESPONSE_TOO_LARGE",
                 field="texts",
                 metadata={

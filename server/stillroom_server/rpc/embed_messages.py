@@ -7,7 +7,7 @@ equal to those of the public messages.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
@@ -21,7 +21,7 @@ from stillroom_server.settings import Settings
 
 Request: TypeAlias = pb.EmbedRequest | pb.EmbedStreamRequest
 
-_ELEMENT_TYPES: dict[int, ElementType] = {
+ELEMENT_TYPES: dict[int, ElementType] = {
     common_pb2.ELEMENT_TYPE_UNSPECIFIED: ElementType.FLOAT32,
     common_pb2.ELEMENT_TYPE_FLOAT32: ElementType.FLOAT32,
     common_pb2.ELEMENT_TYPE_FLOAT16: ElementType.FLOAT16,
@@ -33,7 +33,7 @@ _LEFT: dict[int, bool] = {
     pb.TRUNCATION_DIRECTION_RIGHT: False,
     pb.TRUNCATION_DIRECTION_LEFT: True,
 }
-_WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
+WARNINGS: dict[TextWarning, pb.TextWarningKind.ValueType] = {
     TextWarning.EMPTY: pb.TEXT_WARNING_KIND_EMPTY,
     TextWarning.ALL_UNKNOWN: pb.TEXT_WARNING_KIND_ALL_UNKNOWN,
 }
@@ -48,7 +48,7 @@ _DATA = {
     ElementType.BINARY: wire.tag(6),
 }
 _IN_A_MESSAGE = (ElementType.FLOAT32, ElementType.INT8)
-_VALUES, _SCALES = wire.tag(1), wire.tag(2)  # FloatBlock, Int8Block
+_VALUES, SCALES = wire.tag(1), wire.tag(2)  # FloatBlock, Int8Block
 # Bytes of an answer besides its vectors: names, timings, framing; and per text: its token count,
 # whether it was cut, a warning.
 FRAMING_BYTES = 8  # of a message within a message
@@ -61,7 +61,7 @@ def options(request: Request) -> EmbedOptions:
     if not request.HasField("options") or not request.options.ByteSize():
         return DEFAULT_OPTIONS
     given = request.options
-    if given.element_type not in _ELEMENT_TYPES:
+    if given.element_type not in ELEMENT_TYPES:
         raise translate.unknown_value(given.element_type, "options.element_type")
     if given.truncation_direction not in _LEFT:
         raise translate.unknown_value(given.truncation_direction, "options.truncation_direction")
@@ -73,7 +73,7 @@ def options(request: Request) -> EmbedOptions:
         dimensions=given.dimensions or None,
         prompt=given.prompt if given.HasField("prompt") else None,
         prompt_name=given.prompt_name if given.HasField("prompt_name") else None,
-        element_type=_ELEMENT_TYPES[given.element_type],
+        element_type=ELEMENT_TYPES[given.element_type],
     )
 
 
@@ -123,10 +123,10 @@ def response(
         rest.truncated.extend(result.truncated.tolist())
     if summary.warned:
         rest.warnings.extend(
-            pb.TextWarning(index=index, kind=_WARNINGS[kind]) for index, kind in result.warned()
+            pb.TextWarning(index=index, kind=WARNINGS[kind]) for index, kind in result.warned()
         )
     encoded = encode(result.vectors, element_type)
-    scales = b"" if encoded.scales is None else wire.field(_SCALES, encoded.scales.tobytes())
+    scales = b"" if encoded.scales is None else wire.field(SCALES, encoded.scales.tobytes())
     rows, dimensions = result.vectors.shape
     size = len(encoded.data)
     begin = beginning(model_version, rows, dimensions, element_type, size, len(scales))
@@ -146,13 +146,20 @@ def beginning(
     scales: int,
 ) -> bytes:
     """What comes in Embeddings before a block of ``size`` bytes that ``scales`` bytes follow."""
+    vectors = vectors_beginning(_VECTORS, rows, dimensions, element_type, size, scales)
+    return wire.field(_MODEL_VERSION, model_version.encode()) + vectors
+
+
+def vectors_beginning(
+    tag: bytes, rows: int, dimensions: int, element_type: ElementType, size: int, scales: int
+) -> bytes:
+    """What comes in a field of the type Vectors before such a block."""
     begin, follow = b"", size  # from the inside out
     if element_type in _IN_A_MESSAGE:
         begin = wire.opened(_VALUES, begin, follow)
     follow += scales
     begin = wire.opened(_DATA[element_type], begin, follow)
-    begin = wire.opened(_VECTORS, _shape(rows, dimensions) + begin, follow)
-    return wire.field(_MODEL_VERSION, model_version.encode()) + begin
+    return wire.opened(tag, _shape(rows, dimensions) + begin, follow)
 
 
 def _shape(rows: int, dimensions: int) -> bytes:
@@ -166,7 +173,17 @@ def tokenized(found: TokenizedText) -> pb.TokenizedText:
     )
 
 
-def check(request: Request, settings: Settings) -> None:
+class TextRequest(Protocol):
+    """Any request that brings texts."""
+
+    @property
+    def texts(self) -> Sequence[str]: ...
+    @property
+    def correlation_id(self) -> str: ...
+    def ByteSize(self) -> int: ...
+
+
+def check(request: TextRequest, settings: Settings) -> None:
     """What can be refused before any text is tokenized. Raises InvalidArgument."""
     if len(request.correlation_id.encode()) > settings.max_correlation_id_bytes:
         raise InvalidArgument(
@@ -187,7 +204,7 @@ def check_texts(texts: Sequence[str], message_bytes: int, settings: Settings) ->
     if count > limit:
         raise InvalidArgument(
             f"{count:,} texts; this server takes {limit:,} a message (GetServerInfo: max_texts)."
-            " Send several messages over EmbedStream",
+            " Send several messages over the stream",
             reason="TOO_MANY_TEXTS",
             field="texts",
             metadata={"texts": str(count), "limit": str(limit)},

@@ -13,9 +13,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.values import ModelVersion
-from stillroom_server.inference.models import LoadedModel, ModelPool
+from stillroom_server.inference.models import LoadedStudent
 from stillroom_server.inference.options import EmbedOptions
-from stillroom_server.inference.registry_models import NotAStudent
+from stillroom_server.inference.registry_models import NotAStudent, StudentPool
 from stillroom_server.inference.results import EmbedResult
 from stillroom_server.inference.transformer.embedder import TransformerEmbedder
 from stillroom_server.observability.metrics import EmbedMetrics
@@ -41,7 +41,7 @@ class EmbeddingServicer:
 
     def __init__(
         self,
-        pool: ModelPool[ModelVersion],
+        pool: StudentPool,
         teachers: Teachers,
         settings: Settings,
         metrics: EmbedMetrics,
@@ -78,7 +78,7 @@ class EmbeddingServicer:
                 model = request.model or model
                 try:
                     ready = self._pool.try_get(model) if model else None
-                    if ready is not None and isinstance(ready.embedder, TransformerEmbedder):
+                    if ready is not None and isinstance(ready.served, TransformerEmbedder):
                         return self._later(request, model, ready)
                     answer = await self._embed(request, model, self._stream, ready)
                 except NotAStudent as other:
@@ -103,10 +103,10 @@ class EmbeddingServicer:
         size = self._teaching.most_bytes(request, version)
         return Pending(asyncio.create_task(self._item(request, embedded)), size)
 
-    def _later(self, request: pb.EmbedStreamRequest, model: str, ready: LoadedModel) -> Pending:
+    def _later(self, request: pb.EmbedStreamRequest, model: str, ready: LoadedStudent) -> Pending:
         """An item that takes long enough to read further ones meanwhile."""
         options = embed_messages.options(request)
-        dimensions = ready.embedder.dimensions
+        dimensions = ready.served.dimensions
         size = embed_messages.answer_bytes(len(request.texts), dimensions, options)
         embedded = partial(self._embed, request, model, self._stream, ready)
         return Pending(asyncio.create_task(self._item(request, embedded)), size)
@@ -143,19 +143,19 @@ class EmbeddingServicer:
             seconds = call.seconds_left()
             return await self._teaching.tokenize(request, version, self._unary, seconds)
 
-    def _tokenize(self, loaded: LoadedModel, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
+    def _tokenize(self, loaded: LoadedStudent, request: pb.TokenizeRequest) -> pb.TokenizeResponse:
         """Text by text, for a token takes some 200 bytes here; the answer is bounded."""
         answer = pb.TokenizeResponse(model_version=loaded.name)
         size = 0
         for text in request.texts:
-            for found in loaded.embedder.tokenize([text], request.max_tokens or None):
+            for found in loaded.served.tokenize([text], request.max_tokens or None):
                 answer.results.append(embed_messages.tokenized(found))
             size += answer.results[-1].ByteSize() + FRAMING_BYTES
             self._unary.check(size)
         return answer
 
     async def _embed(
-        self, request: Request, model: str, limit: AnswerLimit, ready: LoadedModel | None = None
+        self, request: Request, model: str, limit: AnswerLimit, ready: LoadedStudent | None = None
     ) -> bytes:
         """``ready``: what ``model`` means, where that was asked already."""
         if model and self._one_text.is_plain(request):
@@ -167,13 +167,13 @@ class EmbeddingServicer:
         embed_messages.check(request, self._settings)
         options = embed_messages.options(request)
         loaded = ready or await self._model(model)
-        loaded.embedder.validate(options)
-        size = embed_messages.answer_bytes(len(request.texts), loaded.embedder.dimensions, options)
+        loaded.served.validate(options)
+        size = embed_messages.answer_bytes(len(request.texts), loaded.served.dimensions, options)
         limit.check(size)
         result = await self._run(loaded, list(request.texts), options, wait=limit is self._stream)
         return self._answers.embedded(request, loaded.name, loaded.model, result, options, started)
 
-    async def _model(self, ref: str) -> LoadedModel:
+    async def _model(self, ref: str) -> LoadedStudent:
         if not ref:
             raise InvalidArgument(
                 "model is empty; name one, such as my-student or my-student@3",
@@ -183,9 +183,9 @@ class EmbeddingServicer:
         return self._pool.try_get(ref) or await self._pool.get(ref)
 
     async def _run(
-        self, loaded: LoadedModel, texts: list[str], options: EmbedOptions, *, wait: bool
+        self, loaded: LoadedStudent, texts: list[str], options: EmbedOptions, *, wait: bool
     ) -> EmbedResult:
-        embedder = loaded.embedder
+        embedder = loaded.served
         if isinstance(embedder, TransformerEmbedder):
             return await asyncio.wrap_future(embedder.submit(texts, options, wait=wait))
         if embedder.cost(texts, options) <= INLINE_CHARACTERS:

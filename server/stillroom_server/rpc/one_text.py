@@ -7,14 +7,15 @@ a text that is cut or warned of) is left to the general way, which also words ev
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal, Protocol
 
 from stillroom.v1 import embedding_service_pb2 as pb
-from stillroom_server.inference.models import LoadedModel
+from stillroom_server.inference.models import LoadedStudent
 from stillroom_server.inference.one_text import OneVector
 from stillroom_server.inference.options import DEFAULT_OPTIONS, ElementType
 from stillroom_server.rpc import embed_messages, wire
 from stillroom_server.rpc.answers import Answers
-from stillroom_server.rpc.embed_messages import Request
+from stillroom_server.rpc.embed_messages import Request, TextRequest
 from stillroom_server.settings import Settings
 
 _TOKEN_COUNTS, _TIMINGS = wire.tag(3), wire.tag(6)  # Embeddings
@@ -22,18 +23,20 @@ _BYTES_PER_CHARACTER = 4  # of UTF-8, at most
 _MOST_CHARACTERS = 8192  # here it is the fixed costs that count
 
 
-class OneTextAnswers:
-    """For the event loop's thread only: the message for timings is used again and again."""
+class PlainRequest(TextRequest, Protocol):
+    """Any request that brings texts and options."""
 
-    def __init__(self, answers: Answers, settings: Settings) -> None:
-        self._answers = answers
+    def HasField(self, field: Literal["options"], /) -> bool: ...
+
+
+class Plain:
+    """Whether a request is about one short text, with default options."""
+
+    def __init__(self, settings: Settings) -> None:
         self._most = min(_MOST_CHARACTERS, settings.max_text_bytes // _BYTES_PER_CHARACTER)
         self._most_correlation = settings.max_correlation_id_bytes // _BYTES_PER_CHARACTER
-        self._most_answer = settings.max_response_bytes
-        self._timings = pb.EmbedTimings()
 
-    def is_plain(self, request: Request) -> bool:
-        """Whether ``answer`` may be asked."""
+    def __call__(self, request: PlainRequest) -> bool:
         texts = request.texts
         return (
             len(texts) == 1
@@ -42,13 +45,24 @@ class OneTextAnswers:
             and len(request.correlation_id) <= self._most_correlation
         )
 
-    def answer(self, request: Request, loaded: LoadedModel) -> bytes | None:
+
+class OneTextAnswers:
+    """For the event loop's thread only: the message for timings is used again and again."""
+
+    def __init__(self, answers: Answers, settings: Settings) -> None:
+        self._answers = answers
+        self._most_answer = settings.max_response_bytes
+        self._timings = pb.EmbedTimings()
+        self.is_plain = Plain(settings)
+        """Whether ``answer`` may be asked."""
+
+    def answer(self, request: Request, loaded: LoadedStudent) -> bytes | None:
         """The encoded answer to a plain request; None: the general way decides."""
         # Kinds of students to come need not have it.
-        embed_one = getattr(loaded.embedder, "embed_one", None)
+        embed_one = getattr(loaded.served, "embed_one", None)
         if embed_one is None:
             return None
-        if _most_bytes(loaded.embedder.dimensions) > self._most_answer:
+        if _most_bytes(loaded.served.dimensions) > self._most_answer:
             return None
         started = self._answers.clock()
         found: OneVector | None = embed_one(request.texts[0])

@@ -7,12 +7,13 @@ import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from stillroom.v1 import server_service_pb2 as pb
-from stillroom_registry.values import ModelVersion
-from stillroom_server.inference.models import LoadedModel, ModelPool
+from stillroom_server.inference.models import LoadedModel
+from stillroom_server.inference.registry_models import ClassifierPool, StudentPool
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.recipes import RECIPES
@@ -41,10 +42,12 @@ class ServerServicer:
         self,
         settings: Settings,
         start_time: datetime,
-        pool: ModelPool[ModelVersion],
+        students: StudentPool,
+        classifiers: ClassifierPool,
         teachers: Teachers,
     ) -> None:
-        self._pool = pool
+        self._students = students
+        self._classifiers = classifiers
         self._teachers = teachers
         self._settings = settings
         self._start_time = start_time
@@ -57,7 +60,8 @@ class ServerServicer:
             self._constant = await in_thread(self._unchanging)
         answer = pb.GetServerInfoResponse()
         answer.CopyFrom(self._constant)
-        answer.loaded_models.extend(_loaded(model) for model in self._pool.loaded())
+        answer.loaded_models.extend(_loaded(model) for model in self._students.loaded())
+        answer.loaded_models.extend(_loaded(model) for model in self._classifiers.loaded())
         await self._teachers.refresh()
         answer.loaded_models.extend(_loaded_teacher(each) for each in self._teachers.loaded())
         return answer
@@ -74,7 +78,7 @@ class ServerServicer:
         )
 
 
-def _loaded(model: LoadedModel) -> pb.LoadedModel:
+def _loaded(model: LoadedModel[Any]) -> pb.LoadedModel:
     info = model.info
     return pb.LoadedModel(
         model_version=model.name,
@@ -131,11 +135,12 @@ def limits(settings: Settings) -> pb.ServerLimits:
 
 def capabilities(libraries: dict[str, str]) -> list[str]:
     """What this installation can run, by the libraries that it has."""
-    result = ["embed.student"]
+    result = ["classify", "embed.student"]
     if all(name in libraries for name in _TRAINING_LIBRARIES):
         result += [
             *(f"distill.{name}" for name in RECIPES if name != "auto"),
             "embed.teacher",
+            "train.classifier",
             "import.student",
             "import.teacher",
             "import.hub",

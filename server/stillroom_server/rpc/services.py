@@ -6,9 +6,11 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
 
-from stillroom.v1 import classification_service_pb2, cost_service_pb2
+from stillroom.v1 import cost_service_pb2
 from stillroom_server.parts import Parts
 from stillroom_server.rpc import (
+    classification,
+    classifier_operations,
     distillation,
     embedding,
     models,
@@ -18,6 +20,7 @@ from stillroom_server.rpc import (
     uploads,
 )
 from stillroom_server.rpc.admission import Admission
+from stillroom_server.rpc.classifier_operations import ClassifierOperations
 from stillroom_server.rpc.health import Health
 from stillroom_server.rpc.idempotency import Idempotency
 from stillroom_server.rpc.launch import Launcher
@@ -25,9 +28,6 @@ from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.registration import Registrar
 from stillroom_server.security.access import Access
 
-_CLASSIFICATION: ServiceDescriptor = classification_service_pb2.DESCRIPTOR.services_by_name[
-    "ClassificationService"
-]
 _COST: ServiceDescriptor = cost_service_pb2.DESCRIPTOR.services_by_name["CostService"]
 SERVICES: tuple[ServiceDescriptor, ...] = (
     embedding.DESCRIPTOR,
@@ -37,7 +37,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     operations.LONGRUNNING,
     operations.DESCRIPTOR,
     server_info.DESCRIPTOR,
-    _CLASSIFICATION,
+    classification.DESCRIPTOR,
     _COST,
 )
 
@@ -68,6 +68,10 @@ def _servicers(parts: Parts) -> dict[str, object]:
         {
             "distill": lambda result: distillation.response(result, registry),
             "import": lambda result: models.import_response(result, registry),
+            classifier_operations.TRAIN: lambda result: classifier_operations.train_response(
+                result, registry
+            ),
+            classifier_operations.EVALUATE: classifier_operations.evaluate_response,
         }
     )
     launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages)
@@ -81,13 +85,22 @@ def _servicers(parts: Parts) -> dict[str, object]:
             parts.uploads, settings.max_request_bytes, admission
         ),
         distillation.DESCRIPTOR: distillation.DistillationServicer(launcher),
+        classification.DESCRIPTOR: classification.ClassificationServicer(
+            ClassifierOperations(launcher, parts.pool, parts.classifiers, parts.teachers),
+            parts.classifiers,
+            parts.teachers,
+            registry,
+            settings,
+            parts.classify_metrics,
+            admission,
+        ),
         models.DESCRIPTOR: models.ModelServicer(
             registry, launcher, Idempotency(parts.requests), admission
         ),
         operations.LONGRUNNING: long_running,
         operations.DESCRIPTOR: long_running,
         server_info.DESCRIPTOR: server_info.ServerServicer(
-            settings, parts.start_time, parts.pool, parts.teachers
+            settings, parts.start_time, parts.pool, parts.classifiers, parts.teachers
         ),
     }
     return {descriptor.full_name: servicer for descriptor, servicer in by_service.items()}

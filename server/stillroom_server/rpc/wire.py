@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 _VARINT, _LENGTH_DELIMITED = 0, 2
 
 
@@ -41,3 +44,22 @@ def field(tag: bytes, content: bytes) -> bytes:
 def opened(tag: bytes, begin: bytes, rest: int) -> bytes:
     """The beginning of a field that holds ``begin`` and then ``rest`` bytes not given here."""
     return tag + varint(len(begin) + rest) + begin
+
+
+def varints(values: npt.NDArray[np.integer]) -> bytes:
+    """The content of a packed field of an integer type: (n,) non-negative integers."""
+    most = int(values.max(initial=0))
+    if most < 0x80:
+        return values.astype(np.uint8).tobytes()
+    shifts = np.arange(0, most.bit_length(), 7)
+    digits = values.astype(np.int64)[:, None] >> shifts
+    kept = digits > 0
+    kept[:, 0] = True
+    encoded = (digits & 0x7F).astype(np.uint8)
+    encoded[:, :-1] |= kept[:, 1:].astype(np.uint8) << 7  # more follow
+    return encoded[kept].tobytes()
+
+
+def packed(tag: bytes, content: bytes) -> bytes:
+    """A whole packed field; nothing where it holds no value, as proto3 wants it."""
+    return field(tag, content) if content else b""

@@ -1,0 +1,239 @@
+"""Classify requests as domain options, results as wire bytes.
+
+Answers are columns of plain numbers, written by hand from arrays (see ``wire``); a test holds the
+bytes equal to those of the public messages.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from stillroom.v1 import classification_service_pb2 as pb
+from stillroom_server.inference.classifier.classifier import Classified
+from stillroom_server.inference.classifier.one_text import OneAnswer
+from stillroom_server.inference.classifier.plans import (
+    DEFAULT_CLASSIFY_OPTIONS,
+    ClassifyOptions,
+    ClassifyPlan,
+)
+from stillroom_server.inference.encoding import bytes_per_vector, encode
+from stillroom_server.inference.options import ElementType
+from stillroom_server.inference.results import TextWarning
+from stillroom_server.rpc import embed_messages, translate, wire
+
+Request: TypeAlias = pb.ClassifyRequest | pb.ClassifyStreamRequest
+Optioned: TypeAlias = Request | pb.EvaluateClassifierRequest
+
+# The fields that are written by hand, by message.
+_CLASSIFICATIONS, _CORRELATION_ID = wire.tag(1), wire.tag(2)  # Classify(Stream)Response
+_MODEL_VERSION, _LABELS, _LABEL_COUNTS, _LABEL_INDICES = map(wire.tag, (1, 2, 3, 4))
+_PROBABILITIES, _APPLIES, _CONFIDENCES, _ABSTAINED = map(wire.tag, (5, 6, 7, 8))
+_TOKEN_COUNTS, _TRUNCATED, _WARNINGS, _EMBEDDINGS = map(wire.tag, (9, 10, 11, 12))
+_TIMINGS = wire.tag(13)
+_ONE_LABEL = wire.field(_LABEL_COUNTS, b"\1") + wire.field(_LABEL_INDICES, b"\0")
+_ONE_ABSTAINED = wire.field(_ABSTAINED, b"\1")
+_FLOAT_SIZE = wire.varint(4)
+# Bytes of an answer besides what is counted for each text: names, timings, framing.
+_FIXED_BYTES = 768
+# Of each text: its number of labels, confidence, tokens, whether it was cut and abstained from, a
+# warning.
+_BYTES_PER_TEXT = 28
+_BYTES_PER_ENTRY = 5  # a probability and whether it applies; the index comes to that
+
+
+def options(request: Optioned) -> ClassifyOptions:
+    """The options of a request. Raises InvalidArgument on unknown enum values."""
+    if not request.HasField("options") or not request.options.ByteSize():
+        return DEFAULT_CLASSIFY_OPTIONS
+    given = request.options
+    element_type = None
+    if given.embedding_element_type:
+        element_type = embed_messages.ELEMENT_TYPES.get(given.embedding_element_type)
+        if element_type is None:
+            raise translate.unknown_value(
+                given.embedding_element_type, "options.embedding_element_type"
+            )
+    return ClassifyOptions(
+        top_k=given.top_k,
+        abstention_threshold=(
+            given.abstention_threshold if given.HasField("abstention_threshold") else None
+        ),
+        threshold=given.threshold if given.HasField("threshold") else None,
+        truncate=given.truncate if given.HasField("truncate") else None,
+        include_embeddings=given.include_embeddings,
+        embedding_element_type=element_type,
+    )
+
+
+class Labels:
+    """The labels of a classifier as fields of an answer."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._fields = [wire.field(_LABELS, name.encode()) for name in names]
+        self._all = b"".join(self._fields)
+        self._longest = max(map(len, self._fields))
+        self.one_answer_bytes = _FIXED_BYTES + _BYTES_PER_TEXT + _BYTES_PER_ENTRY + self._longest
+        """The most bytes of an answer that gives one text one label."""
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def one(self, index: int) -> bytes:
+        """The field of one label."""
+        return self._fields[index]
+
+    def named(self, indices: npt.NDArray[np.integer]) -> tuple[bytes, npt.NDArray[np.integer]]:
+        """The labels that an answer names, and ``indices`` as indices into those: all labels where
+        most may be named, else only those that are."""
+        if len(indices) >= len(self._fields):
+            return self._all, indices
+        used, places = np.unique(indices, return_inverse=True)
+        return b"".join([self._fields[index] for index in used.tolist()]), places
+
+    def most_bytes(self, entries: int) -> int:
+        """Of the labels that so many entries name."""
+        return min(len(self._all), entries * self._longest)
+
+
+def answer_bytes(texts: int, labels: Labels, dimensions: int, how: ClassifyPlan) -> int:
+    """The most bytes of an answer to so many texts."""
+    entries = how.most_labels
+    row = bytes_per_vector(dimensions, how.element_type) if how.element_type else 0
+    each = _BYTES_PER_ENTRY + len(wire.varint(len(labels)))
+    size = _FIXED_BYTES + labels.most_bytes(texts * entries)
+    return size + texts * (_BYTES_PER_TEXT + entries * each + row)
+
+
+class Summary(NamedTuple):
+    """What an answer tells of its texts, as plain numbers."""
+
+    texts: int
+    tokens: int
+    truncated: int
+    warned: int
+    abstained: int
+
+
+def summarize(result: Classified) -> Summary:
+    """Counts of a result. Flags are counted as bytes: a fifth of the cost of a reduction."""
+    texts = len(result.warnings)
+    return Summary(
+        texts,
+        sum(result.tokens.tolist()),
+        result.truncated.tobytes().count(1),
+        texts - result.warnings.tobytes().count(0),
+        0 if result.abstained is None else result.abstained.tobytes().count(1),
+    )
+
+
+def response(
+    request: Request,
+    model_version: str,
+    result: Classified,
+    labels: Labels,
+    summary: Summary,
+    element_type: ElementType | None,
+    total_seconds: float,
+) -> bytes:
+    """The encoded ClassifyResponse, which is a ClassifyStreamResponse too."""
+    names, indices = labels.named(result.label_indices)
+    pieces = [
+        _version(model_version),
+        names,
+        wire.packed(_LABEL_COUNTS, wire.varints(result.label_counts)),
+        wire.packed(_LABEL_INDICES, wire.varints(indices)),
+        wire.packed(_PROBABILITIES, _floats(result.probabilities)),
+        b"" if result.applies is None else wire.packed(_APPLIES, result.applies.tobytes()),
+        wire.packed(_CONFIDENCES, _floats(result.confidences)),
+    ]
+    if summary.abstained and result.abstained is not None:
+        pieces.append(wire.field(_ABSTAINED, result.abstained.tobytes()))
+    pieces.append(wire.packed(_TOKEN_COUNTS, wire.varints(result.tokens)))
+    if summary.truncated:
+        pieces.append(wire.field(_TRUNCATED, result.truncated.tobytes()))
+    if summary.warned:
+        pieces += [_warning(int(i), result.warnings[i]) for i in np.flatnonzero(result.warnings)]
+    if result.vectors is not None and element_type is not None:
+        pieces += _vectors(result.vectors, element_type)
+    timings = result.timings
+    told = pb.ClassifyTimings(
+        total_nanos=int(total_seconds * 1e9),
+        queue_nanos=int(timings.queue * 1e9),
+        tokenize_nanos=int(timings.tokenize * 1e9),
+        infer_nanos=int(timings.infer * 1e9),
+        head_nanos=int(timings.head * 1e9),
+    )
+    pieces.append(wire.field(_TIMINGS, told.SerializeToString()))
+    return answer(pieces, request.correlation_id)
+
+
+def one_response(
+    request: Request, model_version: str, found: OneAnswer, labels: Labels, total_seconds: float
+) -> bytes:
+    """The same of one text's best label alone."""
+    value = struct.pack("<f", found.probability)
+    told = pb.ClassifyTimings(
+        total_nanos=int(total_seconds * 1e9),
+        tokenize_nanos=int(found.tokenize * 1e9),
+        infer_nanos=int(found.infer * 1e9),
+        head_nanos=int(found.head * 1e9),
+    )
+    pieces = [
+        _version(model_version),
+        labels.one(found.label_index),
+        _ONE_LABEL,
+        _PROBABILITIES,
+        _FLOAT_SIZE,
+        value,
+        _CONFIDENCES,
+        _FLOAT_SIZE,
+        value,
+        _ONE_ABSTAINED if found.abstained else b"",
+        _token_count(found.tokens),
+        wire.field(_TIMINGS, told.SerializeToString()),
+    ]
+    return answer(pieces, request.correlation_id)
+
+
+def answer(pieces: list[bytes], correlation_id: str) -> bytes:
+    """The encoded answer around the fields of its Classifications."""
+    begin = wire.opened(_CLASSIFICATIONS, b"", sum(map(len, pieces)))
+    end = wire.field(_CORRELATION_ID, correlation_id.encode()) if correlation_id else b""
+    return b"".join((begin, *pieces, end))
+
+
+@lru_cache(256)
+def _version(name: str) -> bytes:
+    return wire.field(_MODEL_VERSION, name.encode())
+
+
+@lru_cache(1024)
+def _token_count(tokens: int) -> bytes:
+    return wire.field(_TOKEN_COUNTS, wire.varint(tokens))
+
+
+def _floats(values: npt.NDArray[np.floating]) -> bytes:
+    return values.astype("<f4", copy=False).tobytes()
+
+
+def _warning(index: int, kind: int) -> bytes:
+    number = embed_messages.WARNINGS[TextWarning(kind)]
+    return wire.field(_WARNINGS, wire.integer(1, index) + wire.integer(2, number))
+
+
+def _vectors(vectors: npt.NDArray[np.float32], element_type: ElementType) -> list[bytes]:
+    encoded = encode(vectors, element_type)
+    scales = b""
+    if encoded.scales is not None:
+        scales = wire.field(embed_messages.SCALES, encoded.scales.tobytes())
+    rows, dimensions = vectors.shape
+    begin = embed_messages.vectors_beginning(
+        _EMBEDDINGS, rows, dimensions, element_type, len(encoded.data), len(scales)
+    )
+    return [begin, encoded.data, scales]
