@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from client.fake_server import EMBED, EMBED_STREAM, FakeServer, PatientTransport, fake_server
+from client.fake_server import (
+    CLASSIFY,
+    CLASSIFY_STREAM,
+    EMBED,
+    EMBED_STREAM,
+    EVALUATE,
+    TRAIN,
+    FakeServer,
+    PatientTransport,
+    fake_server,
+)
+from client.fake_server import classify as good_classify
+from client.fake_server import classify_stream as good_classify_stream
 from client.fake_server import embed as good_embed
 from client.fake_server import embed_stream as good_stream
 from client.test_operations import DISTILL, operation
@@ -30,10 +42,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[FakeServer]:
-    """A fake that embeds; everything else is for the test to script."""
+    """A fake that embeds and classifies; everything else is for the test to script."""
     with fake_server() as fake:
         fake.on(EMBED, good_embed)
         fake.on(EMBED_STREAM, good_stream)
+        fake.on(CLASSIFY, good_classify)
+        fake.on(CLASSIFY_STREAM, good_classify_stream)
         yield fake
 
 
@@ -81,7 +95,8 @@ def received(server: FakeServer) -> list[bytes]:
         return uploads.UploadResponse(upload=uploads.UploadInfo(name=f"uploads/{len(files)}"))
 
     server.on(UPLOAD, upload)
-    server.answer(DISTILL, operation())
+    for starts in (DISTILL, TRAIN, EVALUATE):
+        server.answer(starts, operation())
     return files
 
 

@@ -16,11 +16,16 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from stillroom._transport.asynchronous import AsyncTransport
 from stillroom._transport.blocking import BlockingTransport
 from stillroom.connection import resolve
+from stillroom.v1 import classification_service_pb2 as classification
 from stillroom.v1 import embedding_service_pb2 as embedding
 
 Behavior = Callable[[Any, grpc.ServicerContext], Any]
 EMBED = "stillroom.v1.EmbeddingService/Embed"
 EMBED_STREAM = "stillroom.v1.EmbeddingService/EmbedStream"
+CLASSIFY = "stillroom.v1.ClassificationService/Classify"
+CLASSIFY_STREAM = "stillroom.v1.ClassificationService/ClassifyStream"
+TRAIN = "stillroom.v1.ClassificationService/TrainClassifier"
+EVALUATE = "stillroom.v1.ClassificationService/EvaluateClassifier"
 SERVER_INFO = "stillroom.v1.ServerService/GetServerInfo"
 
 
@@ -196,11 +201,54 @@ def embed_stream(requests: Iterator[Any], context: Any) -> Iterator[Any]:
         yield stream_answer(request)
 
 
-class FlakyStream:
-    """EmbedStream that breaks after ``lives`` answers each time, as often as there are lives."""
+def classifications(
+    texts: list[str], top_k: int = 1, version: str = "models/fake/versions/1"
+) -> classification.Classifications:
+    """What the fake answers for ``texts``: "even" or "odd", by their length. It is unsure of
+    texts with a question mark. The labels that it names differ from answer to answer, as those of
+    a good server may."""
+    best = ["odd" if len(text) % 2 else "even" for text in texts]
+    names = ["even", "odd"] if top_k > 1 else sorted(set(best))
+    answer = classification.Classifications(model_version=version, labels=names)
+    for text, label in zip(texts, best, strict=True):
+        given = sorted(names, key=lambda name: name != label)[:top_k]
+        answer.label_counts.append(len(given))
+        answer.label_indices.extend(names.index(name) for name in given)
+        answer.probabilities.extend([0.75, 0.25][: len(given)])
+        answer.confidences.append(0.25 if "?" in text else 0.75)
+        answer.token_counts.append(len(text.split()))
+    if any("?" in text for text in texts):
+        answer.abstained.extend("?" in text for text in texts)
+    return answer
 
-    def __init__(self, *lives: int) -> None:
+
+def classify(request: classification.ClassifyRequest, context: Any) -> Message:
+    """Classify as a good server does it."""
+    return classification.ClassifyResponse(
+        classifications=classifications(list(request.texts), request.options.top_k or 1),
+        correlation_id=request.correlation_id,
+    )
+
+
+def classify_answer(request: classification.ClassifyStreamRequest) -> Message:
+    """One good answer of the stream."""
+    return classification.ClassifyStreamResponse(
+        classifications=classifications(list(request.texts), request.options.top_k or 1),
+        correlation_id=request.correlation_id,
+    )
+
+
+def classify_stream(requests: Iterator[Any], context: Any) -> Iterator[Any]:
+    """ClassifyStream as a good server does it."""
+    yield from map(classify_answer, requests)
+
+
+class FlakyStream:
+    """A stream that breaks after ``lives`` answers each time, as often as there are lives."""
+
+    def __init__(self, *lives: int, answer: Callable[[Any], Message] = stream_answer) -> None:
         self._lives = list(lives)
+        self._answer = answer
         self._lock = threading.Lock()
         self.opened = 0
 
@@ -211,5 +259,5 @@ class FlakyStream:
         for request in requests:
             if left == 0:
                 fail(context, status(code_pb2.UNAVAILABLE, "stopping", retry_after=0.25))
-            yield stream_answer(request)
+            yield self._answer(request)
             left = None if left is None else left - 1

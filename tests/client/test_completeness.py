@@ -24,6 +24,7 @@ from stillroom.errors import StillroomError, Unimplemented
 from stillroom.internal.v1 import embedding_wire_pb2
 from stillroom.snapshots import Started
 from stillroom.v1 import (
+    classification_service_pb2,
     common_pb2,
     distillation_service_pb2,
     embedding_service_pb2,
@@ -36,6 +37,7 @@ from stillroom.v1 import (
 SERVICES = [
     service
     for module in (
+        classification_service_pb2,
         distillation_service_pb2,
         embedding_service_pb2,
         model_service_pb2,
@@ -46,6 +48,11 @@ SERVICES = [
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
+SOURCES = (
+    common_pb2.Corpus,
+    common_pb2.ModelSource,
+    classification_service_pb2.LabeledData,
+)
 WIRE_TWINS = {"EmbedResponse", "EmbedStreamResponse"}
 
 
@@ -62,11 +69,12 @@ def test_the_table_holds_every_rpc_with_its_messages() -> None:
 
 
 def test_only_what_may_be_repeated_is_retried_by_grpc() -> None:
-    reads = ("Embed", "Get", "List", "Tokenize", "Cancel", "Wait")
+    reads = ("Classify", "Embed", "Get", "List", "Tokenize", "Cancel", "Wait")
     for rpc in rpcs.ALL:
         name = rpc.path.rpartition("/")[2]
         has_id = "request_id" in rpc.request.DESCRIPTOR.fields_by_name
-        streams = name in ("EmbedStream", "Upload", "DownloadModelVersion", "WatchOperation")
+        others = ("Upload", "DownloadModelVersion", "WatchOperation")
+        streams = name.endswith("Stream") or name in others
         assert rpc.repeatable == (not streams and (has_id or name.startswith(reads))), name
     config = json.loads(rpcs.service_config())["methodConfig"]
     assert len(config) == 1
@@ -114,6 +122,11 @@ def calls(folder: Path) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "embed": (("x",), {"model": "m"}),
         "embed_stream": (("x",), {"model": "m"}),
         "tokenize": (("x",), {"model": "m"}),
+        "classify": (("x",), {"model": "m"}),
+        "classify_stream": (("x",), {"model": "m"}),
+        "train_classifier": (("m", "s", [("a", "x"), ("b", "y")]), {}),
+        "evaluate_classifier": (("m", [("a", "x")]), {}),
+        "labeled_source": ((), {"upload": "uploads/1"}),
         "distill": (("t", "s"), {}),
         "corpus_source": ((), {"upload": "uploads/1"}),
         "import_model": (("m",), {"upload": "uploads/1"}),
@@ -165,7 +178,7 @@ def test_every_rpc_is_reached_from_the_client(tmp_path: Path) -> None:
     for name, (args, kwargs) in arguments.items():
         try:
             answer = getattr(client, name)(*args, **kwargs)
-            if not isinstance(answer, common_pb2.ModelSource | common_pb2.Corpus):
+            if not isinstance(answer, SOURCES):
                 list(answer)
         except Unimplemented as error:
             assert error.message == "recorded"  # noqa: PT017 - the rest of the loop must go on

@@ -16,7 +16,9 @@ from stillroom._version import __version__
 
 if TYPE_CHECKING:
     from stillroom import errors
+    from stillroom._flows.classifier_options import TrainOptions
     from stillroom._flows.recipes import DistillOptions
+    from stillroom.classifications import Classification, Classifications, ClassifyOptions, Label
     from stillroom.client import AsyncClient, Client
     from stillroom.embeddings import EmbedBatch, EmbedOptions, TextWarning
     from stillroom.errors import StillroomError
@@ -26,14 +28,19 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "AsyncOperation",
+    "Classification",
+    "Classifications",
+    "ClassifyOptions",
     "Client",
     "DistillOptions",
     "EmbedBatch",
     "EmbedOptions",
+    "Label",
     "Operation",
     "OperationSnapshot",
     "StillroomError",
     "TextWarning",
+    "TrainOptions",
     "__version__",
     "errors",
 ]
@@ -41,14 +48,19 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "client",
     "AsyncOperation": "operation",
+    "Classification": "classifications",
+    "Classifications": "classifications",
+    "ClassifyOptions": "classifications",
     "Client": "client",
     "DistillOptions": "_flows.recipes",
     "EmbedBatch": "embeddings",
     "EmbedOptions": "embeddings",
+    "Label": "classifications",
     "Operation": "operation",
     "OperationSnapshot": "snapshots",
     "StillroomError": "errors",
     "TextWarning": "embeddings",
+    "TrainOptions": "_flows.classifier_options",
 }
 
 

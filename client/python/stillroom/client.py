@@ -9,10 +9,13 @@ from typing import Any, ClassVar, Self
 from stillroom._core import Core
 from stillroom._faces import AsyncFace, BlockingFace, Method, Stream, run
 from stillroom._flows import (
+    classification,
+    classifiers,
     distillation,
     downloads,
     embedding,
     imports,
+    labeled,
     models,
     operations,
     server,
@@ -83,6 +86,12 @@ class _Api:
     embed = Method(embedding.embed)
     embed_stream = Stream(embedding.embed_stream)
     tokenize = Method(embedding.tokenize)
+
+    classify = Method(classification.classify)
+    classify_stream = Stream(classification.classify_stream)
+    train_classifier = Starter(classifiers.train_classifier)
+    evaluate_classifier = Starter(classifiers.evaluate_classifier)
+    labeled_source = Method(labeled.labeled_source)
 
     distill = Starter(distillation.distill)
     corpus_source = Method(texts.corpus_source)

@@ -14,7 +14,12 @@ from stillroom._protocol import enums
 from stillroom.errors import Internal, StillroomError, from_status
 
 # Imported for what they register: the messages that operations answer with.
-from stillroom.v1 import distillation_service_pb2, model_service_pb2  # noqa: F401
+from stillroom.v1 import (
+    classification_service_pb2,  # noqa: F401
+    cost_service_pb2,  # noqa: F401
+    distillation_service_pb2,  # noqa: F401
+    model_service_pb2,  # noqa: F401
+)
 from stillroom.v1 import operation_service_pb2 as pb
 
 M = TypeVar("M", bound=Message)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar, Unpack
-
-from google.protobuf.message import Message
+from typing import Unpack
 
 from stillroom._core import Core
 from stillroom._flows import recipes, texts
@@ -13,13 +11,10 @@ from stillroom._flows.recipes import DistillOptions, Recipe
 from stillroom._flows.texts import Evaluation, Texts
 from stillroom._progress import Progress
 from stillroom._protocol import rpcs
-from stillroom._protocol.messages import build
-from stillroom.errors import InvalidArgument
+from stillroom._protocol.messages import build, from_mapping
 from stillroom.snapshots import Started
 from stillroom.v1 import common_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
-
-M = TypeVar("M", bound=Message)
 
 
 async def distill(
@@ -66,7 +61,7 @@ async def distill(
     """
     chosen = recipes.make(recipe, options, has_corpus=corpus is not None)
     demands = _minimum(minimum_fidelity)
-    limits = _message(common_pb2.Budget, budget, "budget")
+    limits = from_mapping(common_pb2.Budget, budget, "budget")
     is_source = isinstance(teacher, common_pb2.ModelSource)
     request = build(
         pb.DistillRequest,
@@ -95,13 +90,4 @@ def _minimum(
 ) -> pb.MinimumFidelity | None:
     if isinstance(given, int | float):
         return build(pb.MinimumFidelity, mean_cosine=given)
-    return _message(pb.MinimumFidelity, given, "minimum_fidelity")
-
-
-def _message(kind: type[M], given: Mapping[str, float] | M | None, field: str) -> M | None:
-    if given is None or isinstance(given, kind):
-        return given
-    known = kind.DESCRIPTOR.fields_by_name
-    if not isinstance(given, Mapping) or not given.keys() <= set(known):
-        raise InvalidArgument(f"{field} is a dict of {', '.join(known)}", field=field)
-    return build(kind, **given)
+    return from_mapping(pb.MinimumFidelity, given, "minimum_fidelity")

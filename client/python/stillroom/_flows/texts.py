@@ -73,13 +73,13 @@ async def corpus_source(
     if stray:
         raise InvalidArgument(f"{stray[0]} goes with dataset", field=stray[0])
     if dataset is not None:
-        return common_pb2.Corpus(dataset=_dataset(dataset, details))
+        return common_pb2.Corpus(dataset=hub_dataset(dataset, details))
     if server_path is not None:
         return build(common_pb2.Corpus, path=server_path)
     if upload is not None:
         return build(common_pb2.Corpus, upload=upload)
     if path is not None:
-        return common_pb2.Corpus(upload=await _send_file(core, path, "path", progress))
+        return common_pb2.Corpus(upload=await send_file(core, path, "path", progress))
     return await _texts(core, texts or (), progress)
 
 
@@ -95,7 +95,7 @@ async def as_corpus(core: Core, given: Texts | None, progress: Progress) -> Any:
             field="corpus",
         )
     if isinstance(given, os.PathLike):
-        return common_pb2.Corpus(upload=await _send_file(core, given, "corpus", progress))
+        return common_pb2.Corpus(upload=await send_file(core, given, "corpus", progress))
     return await _texts(core, given, progress)
 
 
@@ -122,11 +122,11 @@ async def _evaluation(
         return named
     if isinstance(value, os.PathLike):
         kind = await core.transport.offload(kind_of_file, Path(value), field)
-        upload = await _send_file(core, value, field, progress)
+        upload = await send_file(core, value, field, progress)
         return build(pb.EvaluationSet, name=name, kind=kind, upload=upload)
     rows: list[Any] = list(value)
     if len(rows) == 2 and all(isinstance(row, os.PathLike) for row in rows):
-        training, test = [await _send_file(core, row, field, progress) for row in rows]
+        training, test = [await send_file(core, row, field, progress) for row in rows]
         kind = fidelity_pb2.EVALUATION_KIND_LABELS
         return build(pb.EvaluationSet, name=name, kind=kind, upload=training, test_upload=test)
     return _rows(name, rows, field)
@@ -181,9 +181,11 @@ def kind_of_file(path: Path, field: str) -> int:
     )
 
 
-async def _send_file(
+async def send_file(
     core: Core, path: str | os.PathLike[str], field: str, progress: Progress
 ) -> str:
+    """Uploads a file and answers the upload's name; InvalidArgument on ``field`` for what is no
+    file."""
     payload = await core.transport.offload(_file, Path(path), field)
     return (await send_payload(core, payload, progress=progress)).name
 
@@ -222,7 +224,8 @@ def _line(text: Any, index: int) -> str:
     return _BREAKS.sub(" ", text)
 
 
-def _dataset(dataset: str, details: dict[str, str | None]) -> common_pb2.HubDataset:
+def hub_dataset(dataset: str, details: dict[str, str | None]) -> common_pb2.HubDataset:
+    """``owner/name`` or ``owner/name@revision`` with ``details``: revision, split, column."""
     repo, at, revision = dataset.partition("@")
     if at and details["revision"] is not None:
         raise InvalidArgument(

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from stillroom.errors import Internal
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
+from stillroom.v1 import classification_service_pb2 as classification
 from stillroom.v1 import distillation_service_pb2 as distillation
 from stillroom.v1 import embedding_service_pb2 as embedding
 from stillroom.v1 import model_service_pb2 as models
@@ -47,6 +48,7 @@ class Rpc(Generic[Q, A]):
 
 
 _S = "/stillroom.v1."
+_CLASSIFICATION = _S + "ClassificationService/"
 _EMBEDDING = _S + "EmbeddingService/"
 _MODELS = _S + "ModelService/"
 _UPLOADS = _S + "UploadService/"
@@ -58,6 +60,22 @@ EMBED_STREAM = Rpc(
     _EMBEDDING + "EmbedStream", embedding.EmbedStreamRequest, wire.WireEmbedResponse, False
 )
 TOKENIZE = Rpc(_EMBEDDING + "Tokenize", embedding.TokenizeRequest, embedding.TokenizeResponse)
+
+CLASSIFY = Rpc(
+    _CLASSIFICATION + "Classify", classification.ClassifyRequest, classification.ClassifyResponse
+)
+CLASSIFY_STREAM = Rpc(
+    _CLASSIFICATION + "ClassifyStream",
+    classification.ClassifyStreamRequest,
+    classification.ClassifyStreamResponse,
+    False,
+)
+TRAIN_CLASSIFIER = Rpc(
+    _CLASSIFICATION + "TrainClassifier", classification.TrainClassifierRequest, lro.Operation
+)
+EVALUATE_CLASSIFIER = Rpc(
+    _CLASSIFICATION + "EvaluateClassifier", classification.EvaluateClassifierRequest, lro.Operation
+)
 
 UPLOAD = Rpc(_UPLOADS + "Upload", uploads.UploadRequest, uploads.UploadResponse, False)
 GET_UPLOAD = Rpc(_UPLOADS + "GetUpload", uploads.GetUploadRequest, uploads.GetUploadResponse)

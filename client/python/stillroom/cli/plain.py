@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.any_pb2 import Any as Any_
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from stillroom.errors import FidelityTooLow, StillroomError
 from stillroom.snapshots import OperationSnapshot
@@ -19,6 +21,8 @@ def plain(value: Any) -> Any:
     """``value`` (a message or a part of one) as dicts, lists, strings and numbers."""
     if not isinstance(value, Message):
         return value
+    if isinstance(value, Any_):
+        return _unpacked(value)
     if value.DESCRIPTOR.full_name.startswith("google.protobuf."):
         return _whole(MessageToDict(value))  # Timestamp, Duration, Struct: JSON forms of their own
     result: dict[str, Any] = {}
@@ -26,6 +30,15 @@ def plain(value: Any) -> Any:
         if not field.has_presence or value.HasField(field.name):
             result[field.name] = _field(field, getattr(value, field.name))
     return result
+
+
+def _unpacked(packed: Any_) -> Any:
+    """What is in it; only its type where this client does not know that."""
+    try:
+        found = descriptor_pool.Default().FindMessageTypeByName(packed.TypeName())
+        return plain(message_factory.GetMessageClass(found).FromString(packed.value))
+    except (KeyError, DecodeError):
+        return {"type": packed.TypeName()}
 
 
 def _whole(value: Any) -> Any:

@@ -1,0 +1,152 @@
+"""Classifications as columns of numbers: read from answers, checked, and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stillroom._protocol.batches import each, seconds
+from stillroom._protocol.vectors import Rows, decode, malformed
+from stillroom.embeddings import TextWarning, text_warnings
+from stillroom.internal.v1.embedding_wire_pb2 import WireVectors
+from stillroom.v1 import classification_service_pb2 as pb
+
+T = TypeVar("T", np.int32, np.float32, np.bool_)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Columns:
+    """n texts with m labels in all: those of text i are the entries ``ends[i]`` to ``ends[i + 1]``.
+
+    classes        names of labels
+    ends           (n + 1,) int64, from 0
+    indices        (m,) int32 into ``classes``
+    probabilities  (m,) float32
+    applies        (m,) bool
+    confidences    (n,) float32
+    abstained      (n,) bool
+    token_counts   (n,) int32
+    truncated      (n,) bool
+    embeddings     (n, d) or None
+    """
+
+    model_version: str
+    classes: tuple[str, ...]
+    ends: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    probabilities: NDArray[np.float32]
+    applies: NDArray[np.bool_]
+    confidences: NDArray[np.float32]
+    abstained: NDArray[np.bool_]
+    token_counts: NDArray[np.int32]
+    truncated: NDArray[np.bool_]
+    warnings: tuple[TextWarning, ...]
+    embeddings: NDArray[Any] | None
+    timings: dict[str, float]
+
+    def first(self, values: NDArray[T], default: int) -> NDArray[T]:
+        """(n,): of each text's entries of ``values`` the first, ``default`` where it has none."""
+        found = np.full(len(self.ends) - 1, default, values.dtype)
+        some = self.ends[:-1] < self.ends[1:]
+        found[some] = values[self.ends[:-1][some]]
+        return found
+
+
+def read(answer: pb.Classifications, count: int) -> Columns:
+    """The columns of an answer to ``count`` texts; Internal when it contradicts itself."""
+    entries = len(answer.label_indices)
+    counts = each(answer.label_counts, count, np.int32, "label counts")
+    ends = np.zeros(count + 1, np.int64)
+    np.cumsum(counts, out=ends[1:])
+    if len(answer.confidences) != count:
+        raise malformed(f"{len(answer.confidences)} confidences for {count} texts")
+    if ends[-1] != entries or (counts < 0).any():
+        raise malformed(f"{entries} labels where the texts' counts add up to {ends[-1]}")
+    indices = np.fromiter(answer.label_indices, np.int32, entries)
+    if entries and not 0 <= indices.min() <= indices.max() < len(answer.labels):
+        raise malformed(f"a label that is not among the {len(answer.labels)} that it names")
+    return Columns(
+        model_version=answer.model_version,
+        classes=tuple(answer.labels),
+        ends=ends,
+        indices=indices,
+        probabilities=_entries(answer.probabilities, entries, np.float32, "probabilities"),
+        applies=_applies(answer.applies, entries),
+        confidences=each(answer.confidences, count, np.float32, "confidences"),
+        abstained=each(answer.abstained, count, np.bool_, "abstentions"),
+        token_counts=each(answer.token_counts, count, np.int32, "token counts"),
+        truncated=each(answer.truncated, count, np.bool_, "truncation flags"),
+        warnings=text_warnings(answer.warnings),
+        embeddings=_embeddings(answer, count),
+        timings=seconds(answer.timings),
+    )
+
+
+def _entries(values: Collection[Any], count: int, dtype: type[T], what: str) -> NDArray[T]:
+    if len(values) != count:
+        raise malformed(f"{len(values)} {what} for {count} labels")
+    return np.fromiter(values, dtype, count)
+
+
+def _applies(values: Collection[bool], count: int) -> NDArray[np.bool_]:
+    """Empty: all that are answered apply."""
+    if not values:
+        return np.ones(count, np.bool_)
+    return _entries(values, count, np.bool_, "flags of what applies")
+
+
+def _embeddings(answer: pb.Classifications, count: int) -> NDArray[Any] | None:
+    if not answer.HasField("embeddings"):
+        return None
+    # The public message's twin, see internal/v1/embedding_wire.proto: one block of bytes.
+    block = decode(WireVectors.FromString(answer.embeddings.SerializeToString()), count)
+    return block.elements if block.scales is None else block.as_float32()
+
+
+def join(parts: Sequence[Columns], total: int | None) -> Columns:
+    """One after the other; at least one. Equal names of labels become one label."""
+    places: dict[str, int] = {}
+    indices: list[NDArray[np.int32]] = []
+    warnings: list[TextWarning] = []
+    lengths: list[NDArray[np.int64]] = []
+    timings: dict[str, float] = {}
+    texts = 0
+    for part in parts:
+        renamed = [places.setdefault(name, len(places)) for name in part.classes]
+        indices.append(np.array(renamed, np.int32)[part.indices])
+        lengths.append(np.diff(part.ends))
+        warnings += [TextWarning(warning.row + texts, warning.kind) for warning in part.warnings]
+        for phase, spent in part.timings.items():
+            timings[phase] = timings.get(phase, 0.0) + spent
+        texts += len(part.confidences)
+    ends = np.zeros(texts + 1, np.int64)
+    np.cumsum(np.concatenate(lengths), out=ends[1:])
+    return Columns(
+        model_version=parts[-1].model_version,
+        classes=tuple(places),
+        ends=ends,
+        indices=np.concatenate(indices),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        applies=np.concatenate([part.applies for part in parts]),
+        confidences=np.concatenate([part.confidences for part in parts]),
+        abstained=np.concatenate([part.abstained for part in parts]),
+        token_counts=np.concatenate([part.token_counts for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+        warnings=tuple(warnings),
+        embeddings=_joined([part.embeddings for part in parts], total),
+        timings=timings,
+    )
+
+
+def _joined(blocks: Sequence[NDArray[Any] | None], total: int | None) -> NDArray[Any] | None:
+    given = [block for block in blocks if block is not None]
+    if len(given) != len(blocks):
+        return None
+    rows = Rows(total)
+    for block in given:
+        rows.add(block)
+    return rows.finish()
