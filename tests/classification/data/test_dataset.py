@@ -144,10 +144,10 @@ def test_tables_of_a_dataset_have_several_labels_in_a_cell(hub: DatasetHub, tmp_
         ("owner/sequence", {}, "LABEL_SHAPE", "row 1"),
         ("owner/flags", {}, "ROW_SHAPE", "row 1"),
         ("owner/textless", {}, "ROW_SHAPE", "does not hold texts"),
-        ("owner/torn", {}, "FILE_CORRUPT", "gzip"),
+        ("owner/torn", {}, "DATA_CORRUPT", "gzip"),
         ("owner/plain", {}, "COLUMN_MISSING", "plain text"),
-        ("owner/damaged", {}, "FILE_CORRUPT", "Parquet"),
-        ("owner/renamed", {}, "FILE_CORRUPT", "Parquet"),
+        ("owner/damaged", {}, "DATA_CORRUPT", "Parquet"),
+        ("owner/renamed", {}, "DATA_CORRUPT", "Parquet"),
         ("owner/tabs", {}, "LABEL_MISSING", "train.tsv, line 3"),
     ],
 )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from classification.data.support import from_bytes, inline, pairs_of, refused
+from classification.data.support import Recorder, from_bytes, inline, pairs_of, refused
 
 from stillroom_registry.errors import InvalidArgument
-from stillroom_server.classification.data.examples import check_examples
+from stillroom_server.classification.data.examples import Examples, read
 
 
 def jsonl(*records: Any) -> bytes:
@@ -127,7 +127,11 @@ def test_the_digest_knows_every_detail() -> None:
     ],
 )
 def test_a_bad_example_of_the_request_is_named(example: Any, reason: str) -> None:
-    given = [["good", ["x"]], ["é", ["é" * 128]], example]
-    error = refused(reason, lambda: check_examples(given, multi_label=False))
-    assert error.field == "data.examples.values[2]"
-    check_examples(given[:2], multi_label=False)
+    good: list[Any] = [["good", ["x"]], ["é", ["é" * 128]]]
+
+    def reading(examples: list[Any]) -> Examples:
+        source = {"examples": examples}
+        return read(source, Path("/nowhere"), multi_label=False, context=Recorder())
+
+    assert refused(reason, lambda: reading([*good, example])).field == "data.examples.values[2]"
+    assert len(reading(good)) == 2

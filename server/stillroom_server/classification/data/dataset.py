@@ -89,7 +89,7 @@ def _read(
         case Format.TSV:
             read_table(path, layout, "\t", fields, collector, refuse, told)
         case Format.PARQUET:
-            refuse("it is no Parquet file", "FILE_CORRUPT")
+            refuse("it is no Parquet file", "DATA_CORRUPT")
         case _:
             refuse("a file of plain text has no column of labels", "COLUMN_MISSING")
 
@@ -110,7 +110,7 @@ def _unpacked(
                 stream.write(chunk)
                 told(0)
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            refuse("its gzip stream is damaged or cut short", "FILE_CORRUPT")
+            refuse("its gzip stream is damaged or cut short", "DATA_CORRUPT")
     return target
 
 

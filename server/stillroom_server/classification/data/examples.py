@@ -12,7 +12,7 @@ from stillroom_server.classification.data.collecting import Collector, Examples
 from stillroom_server.classification.data.columns import Fields
 from stillroom_server.classification.data.copying import copied
 from stillroom_server.classification.data.dataset import read_dataset
-from stillroom_server.classification.data.inline import add_examples, check_examples
+from stillroom_server.classification.data.inline import add_examples
 from stillroom_server.classification.data.limits import DataLimits
 from stillroom_server.classification.data.records import read_jsonl
 from stillroom_server.classification.data.refusal import InlineRefusal, Refusal
@@ -31,7 +31,7 @@ from stillroom_server.distillation.corpus.source import PathSource
 from stillroom_server.hub.access import HubAccess
 from stillroom_server.security.paths import AllowedRoots
 
-__all__ = ["PHASE", "DataLimits", "Examples", "check_examples", "check_source", "read"]
+__all__ = ["PHASE", "DataLimits", "Examples", "check_source", "read"]
 
 PHASE = "data"
 _NOWHERE = AllowedRoots(())

@@ -6,23 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stillroom_server.classification.data.collecting import Collector
-from stillroom_server.classification.data.limits import DataLimits
 from stillroom_server.classification.data.refusal import InlineRefusal
 
 _AT_ONCE = 1024
-
-
-def check_examples(
-    examples: Sequence[Any],
-    *,
-    multi_label: bool,
-    field: str = "data",
-    limits: DataLimits | None = None,
-) -> None:
-    """Raises what ``add_examples`` raises; the front asks before it makes an operation."""
-    collector = Collector(limits or DataLimits(), field, multi_label=multi_label)
-    add_examples(examples, collector, field)
-    collector.finish(InlineRefusal(field))
 
 
 def add_examples(

@@ -27,7 +27,7 @@ def read_parquet(
     strings, numbers, lists of them or null; whole numbers that the datasets library calls a
     ClassLabel are read as the names that it gives them, a negative one as no label.
 
-    Raises InvalidArgument: COLUMN_MISSING, ROW_SHAPE with the row, FILE_CORRUPT, and what
+    Raises InvalidArgument: COLUMN_MISSING, ROW_SHAPE with the row, DATA_CORRUPT, and what
     ``Collector.add`` raises.
     """
     import pyarrow
@@ -55,7 +55,7 @@ def read_parquet(
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the file's
-        refuse("the Parquet file is damaged, or its texts are not UTF-8", "FILE_CORRUPT")
+        refuse("the Parquet file is damaged, or its texts are not UTF-8", "DATA_CORRUPT")
 
 
 class _Labels:
