@@ -15,13 +15,20 @@ ExecutorFactory: TypeAlias = Callable[[Mapping[str, Any], Registry], dict[str, E
 
 def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Executor]:
     """Every executor by its kind. Imports here: the front process must not load them."""
+    from stillroom_server.classification.evaluate import EvaluateClassifierExecutor
+    from stillroom_server.classification.executor import TrainClassifierExecutor
     from stillroom_server.distillation.executor import DistillExecutor
     from stillroom_server.imports.executor import ImportExecutor
     from stillroom_server.imports.step import TeacherImport
 
     imports = ImportExecutor(settings_json, registry)
     teachers = TeacherImport(imports, registry)
-    return by_kind(DistillExecutor(settings_json, registry, teachers), imports)
+    return by_kind(
+        DistillExecutor(settings_json, registry, teachers),
+        imports,
+        TrainClassifierExecutor(settings_json, registry),
+        EvaluateClassifierExecutor(settings_json, registry),
+    )
 
 
 def by_kind(*executors: Executor) -> dict[str, Executor]:

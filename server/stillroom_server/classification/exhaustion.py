@@ -1,0 +1,49 @@
+"""What ran out, said plainly."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stillroom_registry.errors import ResourceExhausted
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def exhaustion() -> Iterator[None]:
+    """Memory or disk that ran out, under whatever name a library tells it, is ResourceExhausted
+    (OUT_OF_MEMORY, DISK_FULL)."""
+    try:
+        yield
+    except ResourceExhausted:
+        raise
+    except MemoryError as error:
+        raise _memory() from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise _disk() from error
+        said = str(error)
+        if "No space left on device" in said:
+            raise _disk() from error
+        if isinstance(error, RuntimeError) and (
+            "out of memory" in said or "can't allocate memory" in said
+        ):
+            raise _memory() from error
+        raise
+
+
+def _disk() -> ResourceExhausted:
+    return ResourceExhausted(
+        "the disk of the data directory is full; free some space and try again",
+        reason="DISK_FULL",
+    )
+
+
+def _memory() -> ResourceExhausted:
+    return ResourceExhausted(
+        "not enough memory for so many texts and labels with this encoder; give fewer examples, or"
+        " fewer n-gram features",
+        reason="OUT_OF_MEMORY",
+    )
