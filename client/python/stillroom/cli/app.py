@@ -6,13 +6,23 @@ from typing import Any
 
 import typer
 
-from stillroom.cli import bench, distill, embed, models, operations, serve_command
+from stillroom.cli import (
+    bench,
+    classify,
+    distill,
+    embed,
+    evaluate,
+    models,
+    operations,
+    serve_command,
+    train,
+)
 from stillroom.cli.options import command, with_common
 from stillroom.cli.session import Session
 
 app = typer.Typer(
     name="stillroom",
-    help="Distill, keep and serve small embedding models.",
+    help="Distill, keep and serve small embedding models, and classifiers on them.",
     epilog=(
         "Exit status: 0 done, 1 failed, 2 usage or invalid argument, 3 not found, 4 conflict,"
         " 5 unavailable, 6 not allowed, 7 exhausted, 8 cancelled, 130 interrupted."
@@ -27,6 +37,9 @@ app.add_typer(operations.app, name="operations")
 serve_command.register(app)
 distill.register(app)
 embed.register(app)
+train.register(app)
+classify.register(app)
+evaluate.register(app)
 bench.register(app)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +48,9 @@ def embed(
     batch_size: Annotated[int, typer.Option(min=1, help="Texts a message.")] = 256,
 ) -> None:
     """Embed texts, or a file of them that may be larger than memory."""
-    texts = _texts(text, file)
+    from stillroom.cli import inputs
+
+    texts = inputs.texts(text, file)
     with session.client() as client:
         batches = client.embed_stream(
             texts,
@@ -66,15 +68,6 @@ def embed(
             _print(batches)
         else:
             _write(session, batches, output, len(text) if text else None)
-
-
-def _texts(given: list[str] | None, file: Path | None) -> Iterable[str]:
-    from stillroom.cli.textfile import lines
-    from stillroom.errors import InvalidArgument
-
-    if bool(given) == (file is not None):
-        raise InvalidArgument("give texts, or --file; not both, not neither", field="text")
-    return given or lines(file or Path("-"))
 
 
 def _print(batches: Iterator[EmbedBatch]) -> None:

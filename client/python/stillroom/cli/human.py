@@ -36,3 +36,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def share(part: float, whole: float) -> str:
+    """A share: 12.3%; empty of nothing."""
+    return f"{part / whole:.1%}" if whole else ""

@@ -9,16 +9,12 @@ import typer
 
 from stillroom.cli import human
 from stillroom.cli.options import command
-from stillroom.cli.report_view import show as show_report
 from stillroom.cli.session import Session
 
 if TYPE_CHECKING:
-    from stillroom.client import Client
     from stillroom.v1 import model_pb2
 
 app = typer.Typer(help="Models of the registry.", no_args_is_help=True)
-
-_FIGURE = "fidelity.svg"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Reference = Annotated[str, typer.Argument(metavar="NAME[@V]", help="name, name@3 or name@alias.")]
@@ -80,6 +76,7 @@ def _show_model(
     session: Session, model: model_pb2.Model, versions: list[model_pb2.ModelVersion]
 ) -> None:
     from stillroom._protocol import enums
+    from stillroom.cli import version_report
     from stillroom.v1 import model_pb2 as pb
 
     facts = [
@@ -105,15 +102,18 @@ def _show_model(
             for version in versions
         ),
     )
-    reported = next((version for version in versions if version.HasField("fidelity")), None)
-    if reported is not None:
-        session.out.print()
-        show_report(session, reported.fidelity, [("report of", reported.name)])
+    for version in versions:
+        found = version_report.find(version)
+        if found is not None:
+            session.out.print()
+            found.show(session, [("report of", version.name)])
+            return
 
 
 def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
     import json
 
+    from stillroom.cli import version_report
     from stillroom.cli.plain import plain
 
     facts = [
@@ -124,11 +124,11 @@ def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
         ("made from", ", ".join(version.parents)),
         ("created", human.moment(version.create_time)),
     ]
-    reported = version.HasField("fidelity")
+    found = version_report.find(version)
     facts += [
         (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in plain(version.metadata).items()
-        if not (reported and key == "report")  # it follows, for people
+        if found is None or key not in found.keys  # these follow, for people
     ]
     session.facts((key, value) for key, value in facts if value)
     session.out.print()
@@ -136,9 +136,9 @@ def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
         ("FILE", "SIZE#", "DIGEST"),
         ((file.path, human.size(file.size_bytes), file.digest) for file in version.files),
     )
-    if reported:
+    if found is not None:
         session.out.print()
-        show_report(session, version.fidelity, [])
+        found.show(session, [])
 
 
 @command(app, "report")
@@ -150,42 +150,25 @@ def report(
         typer.Option(metavar="FILE", help="Write it as a page that needs nothing else."),
     ] = None,
 ) -> None:
-    """Show how close a student is to its teacher."""
+    """Show how close a student is to its teacher, or how good a classifier is."""
+    from stillroom.cli import pages, version_report
     from stillroom.cli.plain import plain
-    from stillroom.errors import FailedPrecondition
 
     with session.client() as client:
         version = client.get_version(name)
-        if not version.HasField("fidelity"):
-            raise FailedPrecondition(
-                f"{version.name} has no report: only what was distilled here has one",
-                reason="NO_REPORT",
-                field="name",
-            )
-        figure = _figure(client, version) if html is not None else None
+        page = version_report.page(client, version) if html is not None else ""
     if html is not None:
-        from stillroom.report_html import render
-
-        page = render(version.fidelity, name=version.name, figure_svg=figure)
-        _write(html, page)
+        pages.write(html, page)
         session.say(f"the report of {version.name} is in {html}")
+        if not session.json_output:
+            return
+    found = version_report.find(version)
+    if found is None:
+        raise version_report.none(version.name)
     if session.json_output:
-        session.emit(plain(version.fidelity))
-    elif html is None:
-        show_report(session, version.fidelity, [("student", version.name)])
-
-
-def _figure(client: Client, version: model_pb2.ModelVersion) -> str | None:
-    if not any(file.path == _FIGURE for file in version.files):
-        return None
-    return client.read_file(version.name, _FIGURE).decode()
-
-
-def _write(path: Path, text: str) -> None:
-    from stillroom.local_folder import translated
-
-    with translated(path):
-        path.write_text(text, encoding="utf-8")
+        session.emit(plain(found.message))
+    else:
+        found.show(session, [(found.kind, version.name)])
 
 
 @command(app, "import")
