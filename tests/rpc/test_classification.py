@@ -281,8 +281,8 @@ def test_a_transformers_vectors(stub: ClassificationServiceStub, world: World) -
 def test_a_classifier_whose_teacher_is_gone(stub: ClassificationServiceStub) -> None:
     details = refused(stub, pb.ClassifyRequest(model="orphan", texts=["x"]))
     assert details.code is grpc.StatusCode.FAILED_PRECONDITION
-    assert (details.info.reason, details.field) == ("TEACHER_DELETED", "model")
-    assert details.info.metadata["teacher_version"] == "models/t/versions/9"
+    assert (details.info.reason, details.field) == ("ENCODER_DELETED", "model")
+    assert details.info.metadata["encoder_version"] == "models/t/versions/9"
 
 
 class FakeTeacher:
@@ -397,7 +397,7 @@ async def test_a_teachers_vectors(tmp_path: Path) -> None:
     registry.delete_model("t", force=True)
     with pytest.raises(FailedPrecondition) as caught:
         await servicer.Classify(request, call)
-    assert caught.value.reason == "TEACHER_DELETED"
+    assert caught.value.reason == "ENCODER_DELETED"
     registry.close()
 
 

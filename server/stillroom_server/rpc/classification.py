@@ -180,9 +180,9 @@ class ClassificationServicer:
             raise FailedPrecondition(
                 f"the teacher {classifier.encoder_version} was deleted, and this classifier reads"
                 " its vectors; train one on another encoder, a student best: it keeps all it needs",
-                reason="TEACHER_DELETED",
+                reason="ENCODER_DELETED",
                 field="model",
-                metadata={"teacher_version": classifier.encoder_version},
+                metadata={"encoder_version": classifier.encoder_version},
             ) from gone
         teacher = await self._teachers.get(version, call.seconds_left())
         plan = teacher.validate(how.encoding)

@@ -59,17 +59,18 @@ def evaluate_response(result: Json) -> pb.EvaluateClassifierResponse:
 
 def _report(values: Json) -> pb.ClassificationReport:
     """There may be 100,000 cells: they are made without a detour through their fields' types."""
-    confusion = dict(values.get("confusion") or {})
-    cells = confusion.pop("cells", ())
-    plain = {**values, "confusion": confusion} if confusion else dict(values)
-    report = from_json(plain, pb.ClassificationReport())
+    confusion = values.get("confusion")
+    if not confusion:
+        return from_json(values, pb.ClassificationReport())
+    matrix = {name: value for name, value in confusion.items() if name != "cells"}
+    report = from_json({**values, "confusion": matrix}, pb.ClassificationReport())
     report.confusion.cells.extend(
         pb.ConfusionCell(
             true_index=int(cell.get("true_index") or 0),
             given_index=int(cell.get("given_index") or 0),
             count=int(cell["count"]),
         )
-        for cell in cells
+        for cell in confusion.get("cells") or ()
     )
     return report
 

@@ -55,7 +55,8 @@ def model(value: Model) -> model_pb2.Model:
 
 def version(value: ModelVersion, aliases: Mapping[str, int]) -> model_pb2.ModelVersion:
     """A version; ``aliases`` are all those of its model."""
-    report = value.metadata.get("report")
+    # A classifier's report is its training's, and a file of its own.
+    report = None if value.kind is ModelKind.CLASSIFIER else value.metadata.get("report")
     return model_pb2.ModelVersion(
         name=value.name,
         version=value.version,
