@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import uvloop
 
 from stillroom_registry.errors import InvalidArgument, PermissionDenied, StillroomError
+from stillroom_server.inference.blas import compute_on_one_thread
 from stillroom_server.observability import logging as log_setup
 from stillroom_server.process import allow_open_files, settle
 from stillroom_server.server import Server
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         settings = load(arguments)
         log_setup.configure(settings.log_format, settings.log_level)
         allow_open_files()
+        compute_on_one_thread()
         # A tenth to a fifth less CPU an RPC than the standard library's loop.
         uvloop.run(serve(settings))
     except (InvalidArgument, PermissionDenied) as error:
