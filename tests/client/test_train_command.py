@@ -156,20 +156,21 @@ def classifier(server: FakeServer) -> model_pb2.ModelVersion:
     version = model_pb2.ModelVersion(
         name="models/bank/versions/3", kind=model_pb2.MODEL_KIND_CLASSIFIER
     )
-    digest = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
-    version.files.add(path="report.html", digest=digest, size_bytes=len(PAGE))
     messages = {
         "classifier": DESCRIPTION,
         "report": REPORT,
         "data": DATA,
         "training": TRAINING,
     }
-    version.metadata.update(
-        {
-            key: MessageToDict(message, preserving_proto_field_name=True)
-            for key, message in messages.items()
-        }
-    )
+    told = {
+        key: MessageToDict(message, preserving_proto_field_name=True)
+        for key, message in messages.items()
+    }
+    version.metadata.update({"classifier": told.pop("classifier"), "data": {"training_count": 1}})
+    files = {"report.html": PAGE, "stillroom.json": json.dumps({"metrics": told}).encode()}
+    for path, content in files.items():
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        version.files.add(path=path, digest=digest, size_bytes=len(content))
     server.on(
         f"{MODELS}/GetModelVersion",
         lambda request, context: models.GetModelVersionResponse(model_version=version),
@@ -183,9 +184,11 @@ def classifier(server: FakeServer) -> model_pb2.ModelVersion:
     )
 
     def stream(request: Any, context: Any) -> Iterator[Any]:
-        assert (request.name, list(request.paths)) == (version.name, ["report.html"])
-        yield models.DownloadModelVersionResponse(file=version.files[0])
-        yield models.DownloadModelVersionResponse(chunk=PAGE)
+        (path,) = request.paths
+        assert request.name == version.name
+        described = next(file for file in version.files if file.path == path)
+        yield models.DownloadModelVersionResponse(file=described)
+        yield models.DownloadModelVersionResponse(chunk=files[path])
 
     server.on(DOWNLOAD, stream)
     return version
@@ -543,7 +546,7 @@ def test_models_report(
 def test_an_imported_classifier_may_have_a_page_alone(
     server: FakeServer, run: Any, classifier: model_pb2.ModelVersion, tmp_path: Path
 ) -> None:
-    classifier.metadata.Clear()
+    del classifier.files[1:]
     page = tmp_path / "out.html"
     assert run("models", "report", "bank", "--html", str(page)).code == 0
     assert page.read_bytes() == PAGE
@@ -552,6 +555,8 @@ def test_an_imported_classifier_may_have_a_page_alone(
     assert "no report" in ran.err
     del classifier.files[:]
     assert run("models", "report", "bank", "--html", str(page)).code == ran.code
-    classifier.metadata.update({"report": {"accuracy": "high"}})
+    classifier.metadata.update({"report": {"accuracy": "high"}})  # no report that one could read
     assert run("models", "report", "bank").code == ran.code
     assert run("models", "show", "bank@3").code == 0
+    classifier.metadata.update({"report": {"accuracy": 0.5, "of_another_release": 1}})
+    assert "50.00%" in run("models", "report", "bank").out

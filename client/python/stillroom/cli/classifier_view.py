@@ -82,7 +82,7 @@ def _described(description: pb.ClassifierDescription) -> Iterator[Fact]:
 def _data(data: pb.DataReport) -> Iterator[Fact]:
     from stillroom.v1 import classification_service_pb2 as pb
 
-    parts = [f"{data.example_count:,} examples"]
+    parts = [f"{data.example_count:,} examples"] if data.example_count else []
     if data.training_count:
         parts.append(f"{data.training_count:,} trained on")
     if data.validation_source:
@@ -92,7 +92,8 @@ def _data(data: pb.DataReport) -> Iterator[Fact]:
             pb.VALIDATION_SOURCE_FOLDS: f"in {data.folds} folds",
         }.get(data.validation_source, "")
         parts.append(f"{data.validation_count:,} validated on ({source})")
-    yield "data", ", ".join(parts)
+    if parts:
+        yield "data", ", ".join(parts)
 
 
 def _measured(report: pb.ClassificationReport) -> Iterator[Fact]:

@@ -3,8 +3,9 @@ a command needs it."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from stillroom.client import Client
 
 M = TypeVar("M", bound=Message)
+_MANIFEST = "stillroom.json"
 _PAGE = "report.html"
 _FIGURE = "fidelity.svg"
 Facts = list[tuple[str, str]]
@@ -64,20 +66,23 @@ class ClassifierReport:
         )
 
 
-def find(version: model_pb2.ModelVersion) -> StudentReport | ClassifierReport | None:
+def find(
+    client: Client, version: model_pb2.ModelVersion
+) -> StudentReport | ClassifierReport | None:
     """The report of ``version``; None where it has none."""
     if version.HasField("fidelity"):
         return StudentReport(version.fidelity)
     if version.kind != model_pb2.MODEL_KIND_CLASSIFIER:
         return None
-    report = _read(version, "report", pb.ClassificationReport())
+    known = _known(client, version)
+    report = _read(known, "report", pb.ClassificationReport())
     if report is None:
         return None
     return ClassifierReport(
         report,
-        _read(version, "classifier", pb.ClassifierDescription()),
-        _read(version, "data", pb.DataReport()),
-        _read(version, "training", pb.TrainingReport()),
+        _read(known, "classifier", pb.ClassifierDescription()),
+        _read(known, "data", pb.DataReport()),
+        _read(known, "training", pb.TrainingReport()),
     )
 
 
@@ -104,12 +109,23 @@ def none(name: str) -> FailedPrecondition:
     )
 
 
-def _read(version: model_pb2.ModelVersion, key: str, into: M) -> M | None:
-    """A message from the metadata, which hold its JSON form; None where there is none."""
-    if key not in version.metadata.fields:
+def _known(client: Client, version: model_pb2.ModelVersion) -> dict[str, Any]:
+    """The metadata of a classifier and the metrics among its files: messages in JSON by key."""
+    known = dict(MessageToDict(version.metadata))
+    if any(file.path == _MANIFEST for file in version.files):
+        try:
+            metrics = json.loads(client.read_file(version.name, _MANIFEST))["metrics"]
+            known.update(metrics)
+        except (ValueError, KeyError, TypeError):  # of another release, or of somebody else
+            pass
+    return known
+
+
+def _read(known: dict[str, Any], key: str, into: M) -> M | None:
+    """A message from its JSON form; None where there is none."""
+    if not isinstance(known.get(key), dict):
         return None
     try:
-        value = MessageToDict(version.metadata.fields[key])
-        return ParseDict(value, into, ignore_unknown_fields=True)
-    except (ParseError, AttributeError, TypeError):  # of another release, or of somebody else
+        return ParseDict(known[key], into, ignore_unknown_fields=True)
+    except ParseError:  # of another release, or of somebody else
         return None
