@@ -28,6 +28,20 @@ def test_a_histogram_is_cumulative_and_its_bounds_belong_to_it() -> None:
     assert found["t_sum", (("k", "v"),)] == pytest.approx(7.65)
 
 
+def test_a_histogram_counts_more_events_than_it_notes() -> None:
+    bounds = (0.1, 0.2, 0.5)
+    series = Histograms(CollectorRegistry(), "t", "text", [], bounds).labels()
+    values = [index % 7 / 10 for index in range(2500)]
+    for value in values:
+        series.observe(value)
+    pairs, total = series.cumulative()
+    expected = [sum(value <= bound for value in values) for bound in bounds]
+    assert [count for _, count in pairs] == [*expected, 2500]
+    assert total == pytest.approx(sum(values))
+    assert series.events == 2500
+    assert series.cumulative() == (pairs, total)
+
+
 def test_labels_are_counted_and_kept() -> None:
     registry = CollectorRegistry()
     counters = Counters(registry, "n", "text", ["a", "b"])

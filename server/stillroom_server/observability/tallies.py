@@ -7,12 +7,16 @@ plain number is enough; a scrape in another thread reads it between two bytecode
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+
+_MOST_NOTED = 1024
 
 
 class Counter:
@@ -29,27 +33,47 @@ class Counter:
 
 
 class Histogram:
-    """Counts by bucket; ``bounds`` are the upper ones, ascending, without infinity."""
+    """Counts by bucket; ``bounds`` are the upper ones, ascending, without infinity.
 
-    __slots__ = ("_bounds", "counts", "total")
+    Events are noted one by one and sorted into their buckets many at once, or when somebody asks.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_noted", "_sorting", "_total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
+        self._bounds = np.asarray(bounds, np.float64)
+        self._counts = np.zeros(len(bounds) + 1, np.int64)
+        self._total = 0.0
+        self._noted: list[float] = []
+        self._sorting = threading.Lock()
 
     def observe(self, value: float) -> None:
         """One event of size ``value``. For the event loop's thread only."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
+        noted = self._noted
+        noted.append(value)
+        if len(noted) >= _MOST_NOTED:
+            self._sort()
 
-    def cumulative(self) -> list[tuple[str, float]]:
-        """Pairs of upper bound and number of events up to it, as Prometheus wants them."""
-        pairs, events = [], 0
-        for bound, count in zip((*self._bounds, "+Inf"), self.counts, strict=True):
-            events += count
-            pairs.append((str(bound), float(events)))
-        return pairs
+    @property
+    def events(self) -> int:
+        """How many there have been."""
+        return int(self._sort()[0].sum())
+
+    def cumulative(self) -> tuple[list[tuple[str, float]], float]:
+        """Pairs of upper bound and number of events up to it, as Prometheus wants them; and the sum
+        of all events."""
+        counts, total = self._sort()
+        bounds = (*map(str, self._bounds.tolist()), "+Inf")
+        return list(zip(bounds, map(float, counts.cumsum()), strict=True)), total
+
+    def _sort(self) -> tuple[npt.NDArray[np.int64], float]:
+        with self._sorting:
+            values = self._noted[: len(self._noted)]
+            del self._noted[: len(values)]  # the event loop may have noted more meanwhile
+            places = np.searchsorted(self._bounds, values)
+            self._counts += np.bincount(places, minlength=len(self._counts))
+            self._total += sum(values)
+            return self._counts.copy(), self._total
 
 
 S = TypeVar("S", Counter, Histogram)
@@ -130,4 +154,4 @@ class Histograms(_Family[Histogram]):
 
     def _add(self, family: Metric, labels: tuple[str, ...], series: Histogram) -> None:
         assert isinstance(family, HistogramMetricFamily)
-        family.add_metric(labels, series.cumulative(), series.total)
+        family.add_metric(labels, *series.cumulative())
