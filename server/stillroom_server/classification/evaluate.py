@@ -77,9 +77,7 @@ class EvaluateClassifierExecutor:
             thresholds=_thresholds(how, len(about.labels)),
             abstention_threshold=how.abstention_threshold,
             options=asked.report_options,
-            uncalibrated=(
-                None if about.temperature == 1 else probabilities_of(scores, 1.0, about.task)
-            ),
+            uncalibrated=probabilities_of(scores, 1.0, about.task),
             extra_labels=unknown_labels(examples.labels, about.labels),
             silent=silent,
             between=context.check_cancelled,

@@ -142,6 +142,8 @@ class TrainClassifierExecutor:
 
 def _metadata(made: Made) -> dict[str, Any]:
     """What the version shows of itself; of very many labels only the first."""
+    from stillroom_server.classification.recipe import headline
+
     description = dict(made.description)
     if len(description["labels"]) > _MOST_LABELS:
         for name in ("labels", "thresholds"):
@@ -149,17 +151,10 @@ def _metadata(made: Made) -> dict[str, Any]:
         description["options"] = {
             name: value for name, value in description["options"].items() if name != "class_weights"
         }
-    report = made.report
-    figures = {
-        name: report[name]
-        for name in ("example_count", "accuracy", "macro_f1", "weighted_f1", "log_loss")
-        if name in report
-    }
-    calibration = report["calibration"]["expected_calibration_error"]
     return {
         "classifier": description,
         "label_count": len(made.description["labels"]),
-        "quality": {**figures, "expected_calibration_error": calibration},
+        "quality": headline(made.report),
         "data": {
             name: made.data[name]
             for name in ("digest", "validation_digest", "validation_source", "training_count")

@@ -61,7 +61,8 @@ class Fits:
             return Fitted(head)
         if options.solver == LBFGS:
             objective = LinearObjective(problem, _l2(options), lambda: tick(0.0))
-            found = minimize(objective, np.zeros(objective.size, np.float32), stop=over)
+            start = np.zeros(objective.size, np.float32)
+            found = minimize(objective, start, precondition=objective.precondition, stop=over)
             head = problem.head(*objective.parts(found.theta))
             return Fitted(head, end=TIME_BUDGET if not found.converged and over() else SOLVED)
         fit = GradientFit(

@@ -40,13 +40,15 @@ def minimize(
     objective: Objective,
     start: Float32,
     *,
+    precondition: Callable[[Float32], Float32] | None = None,
     iterations: int = 300,
     tolerance: float = 1e-5,
     stop: Callable[[], bool] = lambda: False,
 ) -> Minimum:
     """The least value of a convex function from ``start`` (p,) on, which is left as it is.
 
-    ``tolerance``: a relative gain of an iteration that is next to nothing. ``stop`` is asked after
+    ``precondition`` multiplies by what is near the inverse of the second derivative, up to a
+    factor. ``tolerance``: a relative gain of an iteration that is next to nothing. ``stop`` is asked after
     each iteration. Raises Internal (LOSS_NOT_FINITE).
     """
     theta = start.astype(np.float32)
@@ -59,7 +61,7 @@ def minimize(
             return Minimum(theta, value, iteration, converged=True)
         if iteration and stop():
             return Minimum(theta, value, iteration, converged=False)
-        direction = _direction(slope, pairs)
+        direction = _direction(slope, pairs, precondition or _plain)
         found = _search(objective, theta, value, slope, direction, first=not pairs)
         if found is None:
             if not pairs:
@@ -88,16 +90,25 @@ def check_finite(loss: float) -> None:
         )
 
 
-def _direction(slope: Float32, pairs: deque[tuple[Float32, Float32, float]]) -> Float32:
+def _plain(direction: Float32) -> Float32:
+    return direction
+
+
+def _direction(
+    slope: Float32,
+    pairs: deque[tuple[Float32, Float32, float]],
+    precondition: Callable[[Float32], Float32],
+) -> Float32:
     direction = slope.copy()
     kept: list[float] = []
     for step, change, inverse in reversed(pairs):
         share = inverse * float(np.dot(step, direction))
         direction -= np.float32(share) * change
         kept.append(share)
+    direction = precondition(direction)
     if pairs:
         step, change, inverse = pairs[-1]
-        direction *= np.float32(1.0 / (inverse * float(np.dot(change, change))))
+        direction *= np.float32(1.0 / (inverse * float(np.dot(change, precondition(change)))))
     for (step, change, inverse), share in zip(pairs, reversed(kept), strict=True):
         direction += np.float32(share - inverse * float(np.dot(change, direction))) * step
     np.negative(direction, out=direction)
