@@ -39,6 +39,7 @@ _TIMINGS = wire.tag(13)
 _ONE_LABEL = wire.field(_LABEL_COUNTS, b"\1") + wire.field(_LABEL_INDICES, b"\0")
 _ONE_ABSTAINED = wire.field(_ABSTAINED, b"\1")
 _FLOAT_SIZE = wire.varint(4)
+_FIRST = np.zeros(1, np.int32)
 # Bytes of an answer besides what is counted for each text: names, timings, framing.
 _FIXED_BYTES = 768
 # Of each text: its number of labels, confidence, tokens, whether it was cut and abstained from, a
@@ -93,6 +94,8 @@ class Labels:
         most may be named, else only those that are."""
         if len(indices) >= len(self._fields):
             return self._all, indices
+        if len(indices) == 1:
+            return self._fields[int(indices[0])], _FIRST
         used, places = np.unique(indices, return_inverse=True)
         return b"".join([self._fields[index] for index in used.tolist()]), places
 

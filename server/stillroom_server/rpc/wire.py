@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 _VARINT, _LENGTH_DELIMITED = 0, 2
+_FEW = 16  # values that are sooner encoded one by one
 
 
 @lru_cache(4096)  # the sizes of answers recur
@@ -48,7 +49,9 @@ def opened(tag: bytes, begin: bytes, rest: int) -> bytes:
 
 def varints(values: npt.NDArray[np.integer]) -> bytes:
     """The content of a packed field of an integer type: (n,) non-negative integers."""
-    most = int(values.max(initial=0))
+    if len(values) <= _FEW:
+        return b"".join(map(varint, values.tolist()))
+    most = int(values.max())
     if most < 0x80:
         return values.astype(np.uint8).tobytes()
     shifts = np.arange(0, most.bit_length(), 7)
