@@ -37,9 +37,9 @@ def metrics_table() -> str:
 
     registry = CollectorRegistry()
     metrics.build_info(registry, "0")
-    requests, embed = metrics.RequestMetrics(registry), metrics.EmbedMetrics(registry)
-    requests.declare("/p.S/R")
-    embed.declare(["m"])
+    metrics.RequestMetrics(registry).declare("/p.S/R")
+    metrics.EmbedMetrics(registry).declare(["m"])
+    metrics.ClassifyMetrics(registry).declare(["m"])
     found = [_metric(family) for family in registry.collect()]
     rows = [row for row in found if not row[0].endswith("_created`")]
     return _table(("Metric", "Type", "Labels", "What it is"), [*rows, *_gauges()])
