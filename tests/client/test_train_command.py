@@ -156,21 +156,27 @@ def classifier(server: FakeServer) -> model_pb2.ModelVersion:
     version = model_pb2.ModelVersion(
         name="models/bank/versions/3", kind=model_pb2.MODEL_KIND_CLASSIFIER
     )
-    messages = {
-        "classifier": DESCRIPTION,
-        "report": REPORT,
-        "data": DATA,
-        "training": TRAINING,
-    }
-    told = {
-        key: MessageToDict(message, preserving_proto_field_name=True)
-        for key, message in messages.items()
-    }
-    version.metadata.update({"classifier": told.pop("classifier"), "data": {"training_count": 1}})
-    files = {"report.html": PAGE, "stillroom.json": json.dumps({"metrics": told}).encode()}
-    for path, content in files.items():
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        version.files.add(path=path, digest=digest, size_bytes=len(content))
+    digest = f"sha256:{hashlib.sha256(PAGE).hexdigest()}"
+    version.files.add(path="report.html", digest=digest, size_bytes=len(PAGE))
+    version.metadata.update(
+        {
+            "classifier": MessageToDict(DESCRIPTION, preserving_proto_field_name=True),
+            "quality": {
+                "example_count": "2000",
+                "accuracy": 0.91234,
+                "macro_f1": 0.90123,
+                "weighted_f1": 0.91111,
+                "log_loss": 0.34567,
+                "expected_calibration_error": 0.01234,
+            },
+            "data": {
+                "training_count": "8003",
+                "validation_source": "VALIDATION_SOURCE_GIVEN",
+                "digest": "sha256:00",
+            },
+            "label_count": 3,
+        }
+    )
     server.on(
         f"{MODELS}/GetModelVersion",
         lambda request, context: models.GetModelVersionResponse(model_version=version),
@@ -184,11 +190,9 @@ def classifier(server: FakeServer) -> model_pb2.ModelVersion:
     )
 
     def stream(request: Any, context: Any) -> Iterator[Any]:
-        (path,) = request.paths
-        assert request.name == version.name
-        described = next(file for file in version.files if file.path == path)
-        yield models.DownloadModelVersionResponse(file=described)
-        yield models.DownloadModelVersionResponse(chunk=files[path])
+        assert (request.name, list(request.paths)) == (version.name, ["report.html"])
+        yield models.DownloadModelVersionResponse(file=version.files[0])
+        yield models.DownloadModelVersionResponse(chunk=PAGE)
 
     server.on(DOWNLOAD, stream)
     return version
@@ -514,16 +518,24 @@ def test_train_writes_the_page(
     assert "91.23%" in ran.out
 
 
+REGISTERED = (
+    *("models/mini/versions/2", "one of 3 labels a text", "linear (lbfgs, l2 0.001)"),
+    *("8,003 trained on", "91.23% of 2,000 texts", "0.9012 macro, 0.9111 weighted", "0.3457"),
+    *("error 0.0123, temperature 0.750\n", "below 0.432\n"),
+)
+
+
 def test_models_show_the_report(
     server: FakeServer, run: Any, classifier: model_pb2.ModelVersion
 ) -> None:
-    classifier.metadata.update({"format": 1})
     for name in ("bank", "bank@3"):
         shown = run("models", "show", name).out
-        for text in (*SHOWN, *TRAINED):
+        for text in REGISTERED:
             assert text in shown, text
         assert "macro_f1" not in shown  # not as JSON too
-    assert "format" in run("models", "show", "bank@3").out
+    assert "label_count" in run("models", "show", "bank@3").out
+    of_version = json.loads(run("models", "show", "bank@3", "--json").out)
+    assert of_version["metadata"]["quality"]["accuracy"] == 0.91234
 
 
 def test_models_report(
@@ -531,11 +543,13 @@ def test_models_report(
 ) -> None:
     people = run("models", "report", "bank")
     assert people.code == 0, people.err
-    for text in ("models/bank/versions/3", *SHOWN, *TRAINED):
+    for text in ("models/bank/versions/3", *REGISTERED):
         assert text in people.out, text
+    assert "validated on" not in people.out  # of how many is not among the metadata
+    assert "--html" in people.err
     machine = json.loads(run("models", "report", "bank", "--json").out)
-    assert machine["accuracy"] == REPORT.accuracy
-    assert machine["labels"][0]["support"] == 40
+    assert machine.keys() == {"quality", "classifier", "data"}
+    assert machine["classifier"]["labels"] == list(DESCRIPTION.labels)
     page = tmp_path / "out.html"
     ran = run("models", "report", "bank", "--html", str(page))
     assert (ran.code, ran.out) == (0, ""), ran.err
@@ -543,20 +557,20 @@ def test_models_report(
     assert run("models", "report", "bank", "--html", str(tmp_path / "no" / "x.html")).code == 4
 
 
-def test_an_imported_classifier_may_have_a_page_alone(
+def test_classifiers_that_know_little(
     server: FakeServer, run: Any, classifier: model_pb2.ModelVersion, tmp_path: Path
 ) -> None:
-    del classifier.files[1:]
+    """Imported ones, and those of other releases."""
+    classifier.metadata.Clear()
     page = tmp_path / "out.html"
     assert run("models", "report", "bank", "--html", str(page)).code == 0
-    assert page.read_bytes() == PAGE
     ran = run("models", "report", "bank")
     assert ran.code == exits.BY_CODE["FAILED_PRECONDITION"]
     assert "no report" in ran.err
     del classifier.files[:]
     assert run("models", "report", "bank", "--html", str(page)).code == ran.code
-    classifier.metadata.update({"report": {"accuracy": "high"}})  # no report that one could read
-    assert run("models", "report", "bank").code == ran.code
     assert run("models", "show", "bank@3").code == 0
-    classifier.metadata.update({"report": {"accuracy": 0.5, "of_another_release": 1}})
+    classifier.metadata.update({"quality": {"accuracy": 0.5, "of_another_release": 1}})
     assert "50.00%" in run("models", "report", "bank").out
+    classifier.metadata.update({"quality": {"accuracy": "high"}, "classifier": 5})
+    assert run("models", "report", "bank").code == 0

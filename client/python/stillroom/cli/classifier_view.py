@@ -50,7 +50,7 @@ def show(
             *(_data(data) if data is not None else ()),
             *_measured(report),
             *_calibrated(report, description),
-            *_abstaining(report),
+            *_abstaining(report, description),
             *(_trained(training) if training is not None else ()),
         ]
     )
@@ -85,7 +85,7 @@ def _data(data: pb.DataReport) -> Iterator[Fact]:
     parts = [f"{data.example_count:,} examples"] if data.example_count else []
     if data.training_count:
         parts.append(f"{data.training_count:,} trained on")
-    if data.validation_source:
+    if data.validation_count and data.validation_source:
         source = {
             pb.VALIDATION_SOURCE_HELD_OUT: "held out",
             pb.VALIDATION_SOURCE_GIVEN: "given",
@@ -114,22 +114,24 @@ def _calibrated(
     if not report.HasField("calibration"):
         return
     found = report.calibration
-    before = (
-        f" ({found.uncalibrated_error:.4f} before)" if found.HasField("uncalibrated_error") else ""
-    )
-    by = ""
+    said = f"error {found.expected_calibration_error:.4f}"
+    if found.HasField("uncalibrated_error"):
+        said += f" ({found.uncalibrated_error:.4f} before)"
+    if found.bins:
+        said += f", largest {found.maximum_calibration_error:.4f}, Brier {found.brier_score:.4f}"
     if description is not None and description.temperature not in (0.0, 1.0):
-        by = f", temperature {description.temperature:.3f}"
-    flatters = "; fitted on these very data, so it flatters" if found.fitted_here else ""
-    yield (
-        "calibration",
-        f"error {found.expected_calibration_error:.4f}{before}, largest"
-        f" {found.maximum_calibration_error:.4f}, Brier {found.brier_score:.4f}{by}{flatters}",
-    )
+        said += f", temperature {description.temperature:.3f}"
+    if found.fitted_here:
+        said += "; fitted on these very data, so it flatters"
+    yield "calibration", said
 
 
-def _abstaining(report: pb.ClassificationReport) -> Iterator[Fact]:
+def _abstaining(
+    report: pb.ClassificationReport, description: pb.ClassifierDescription | None
+) -> Iterator[Fact]:
     if not report.HasField("abstention"):
+        if description is not None and description.abstention_threshold:
+            yield "unsure", f"below {description.abstention_threshold:.3f}"
         return
     found = report.abstention
     right = f", {found.accuracy:.2%} of those right" if found.HasField("accuracy") else ""

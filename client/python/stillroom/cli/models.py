@@ -12,7 +12,6 @@ from stillroom.cli.options import command
 from stillroom.cli.session import Session
 
 if TYPE_CHECKING:
-    from stillroom.client import Client
     from stillroom.v1 import model_pb2
 
 app = typer.Typer(help="Models of the registry.", no_args_is_help=True)
@@ -63,21 +62,18 @@ def show(session: Session, name: Reference) -> None:
             if session.json_output:
                 session.emit(plain(version))
             else:
-                _show_version(session, client, version)
+                _show_version(session, version)
             return
         model = client.get_model(name)
         versions = list(client.list_versions(name))
-        if session.json_output:
-            session.emit({**plain(model), "versions": [plain(version) for version in versions]})
-        else:
-            _show_model(session, client, model, versions)
+    if session.json_output:
+        session.emit({**plain(model), "versions": [plain(version) for version in versions]})
+    else:
+        _show_model(session, model, versions)
 
 
 def _show_model(
-    session: Session,
-    client: Client,
-    model: model_pb2.Model,
-    versions: list[model_pb2.ModelVersion],
+    session: Session, model: model_pb2.Model, versions: list[model_pb2.ModelVersion]
 ) -> None:
     from stillroom._protocol import enums
     from stillroom.cli import version_report
@@ -107,14 +103,14 @@ def _show_model(
         ),
     )
     for version in versions:
-        found = version_report.find(client, version)
+        found = version_report.find(version)
         if found is not None:
             session.out.print()
             found.show(session, [("report of", version.name)])
             return
 
 
-def _show_version(session: Session, client: Client, version: model_pb2.ModelVersion) -> None:
+def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
     import json
 
     from stillroom.cli import version_report
@@ -128,7 +124,7 @@ def _show_version(session: Session, client: Client, version: model_pb2.ModelVers
         ("made from", ", ".join(version.parents)),
         ("created", human.moment(version.create_time)),
     ]
-    found = version_report.find(client, version)
+    found = version_report.find(version)
     facts += [
         (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in plain(version.metadata).items()
@@ -156,7 +152,6 @@ def report(
 ) -> None:
     """Show how close a student is to its teacher, or how good a classifier is."""
     from stillroom.cli import pages, version_report
-    from stillroom.cli.plain import plain
 
     with session.client() as client:
         version = client.get_version(name)
@@ -165,11 +160,11 @@ def report(
             session.say(f"the report of {version.name} is in {html}")
             if not session.json_output:
                 return
-        found = version_report.find(client, version)
+        found = version_report.find(version)
     if found is None:
         raise version_report.none(version.name)
     if session.json_output:
-        session.emit(plain(found.message))
+        session.emit(found.json())
     else:
         found.show(session, [(found.kind, version.name)])
 

@@ -3,13 +3,13 @@ a command needs it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
 
+from stillroom.cli.plain import plain
 from stillroom.errors import FailedPrecondition
 from stillroom.v1 import classification_service_pb2 as pb
 from stillroom.v1 import fidelity_pb2, model_pb2
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stillroom.client import Client
 
 M = TypeVar("M", bound=Message)
-_MANIFEST = "stillroom.json"
+_CALIBRATION = "expected_calibration_error"
 _PAGE = "report.html"
 _FIGURE = "fidelity.svg"
 Facts = list[tuple[str, str]]
@@ -40,50 +40,48 @@ class StudentReport:
 
         show(session, self.message, first)
 
+    def json(self) -> Any:
+        """All of it, for machines."""
+        return plain(self.message)
+
 
 @dataclass(frozen=True)
 class ClassifierReport:
-    """How good a classifier was on its validation data; None is what it does not tell."""
+    """What a classifier is, and its main figures on the validation data; the rest is on its page.
+    ``known`` are messages in JSON, by the keys of the metadata."""
 
-    message: pb.ClassificationReport
-    description: pb.ClassifierDescription | None
-    data: pb.DataReport | None
-    training: pb.TrainingReport | None
+    known: dict[str, Any]
     kind: ClassVar[str] = "classifier"
-    keys: ClassVar[tuple[str, ...]] = ("report", "classifier", "data", "training")
+    keys: ClassVar[tuple[str, ...]] = ("quality", "classifier", "data")
 
     def show(self, session: Session, first: Facts) -> None:
         """All of it after ``first``, for people."""
         from stillroom.cli.classifier_view import show
 
-        show(
-            session,
-            self.message,
-            first=first,
-            description=self.description,
-            data=self.data,
-            training=self.training,
-        )
+        figures = dict(self.known["quality"])
+        error = figures.pop(_CALIBRATION, None)
+        report = _read(figures, pb.ClassificationReport())
+        if error is not None:
+            report.calibration.expected_calibration_error = error
+        description = _read(self.known.get("classifier"), pb.ClassifierDescription())
+        report.task = description.task
+        data = _read(self.known.get("data"), pb.DataReport())
+        show(session, report, first=first, description=description, data=data)
+        session.say("its labels, confused pairs and curves are on its page: models report --html")
+
+    def json(self) -> Any:
+        """All of it, for machines."""
+        return {key: self.known[key] for key in self.keys if key in self.known}
 
 
-def find(
-    client: Client, version: model_pb2.ModelVersion
-) -> StudentReport | ClassifierReport | None:
+def find(version: model_pb2.ModelVersion) -> StudentReport | ClassifierReport | None:
     """The report of ``version``; None where it has none."""
     if version.HasField("fidelity"):
         return StudentReport(version.fidelity)
     if version.kind != model_pb2.MODEL_KIND_CLASSIFIER:
         return None
-    known = _known(client, version)
-    report = _read(known, "report", pb.ClassificationReport())
-    if report is None:
-        return None
-    return ClassifierReport(
-        report,
-        _read(known, "classifier", pb.ClassifierDescription()),
-        _read(known, "data", pb.DataReport()),
-        _read(known, "training", pb.TrainingReport()),
-    )
+    known = plain(version.metadata)
+    return ClassifierReport(known) if isinstance(known.get("quality"), dict) else None
 
 
 def page(client: Client, version: model_pb2.ModelVersion) -> str:
@@ -109,23 +107,9 @@ def none(name: str) -> FailedPrecondition:
     )
 
 
-def _known(client: Client, version: model_pb2.ModelVersion) -> dict[str, Any]:
-    """The metadata of a classifier and the metrics among its files: messages in JSON by key."""
-    known = dict(MessageToDict(version.metadata))
-    if any(file.path == _MANIFEST for file in version.files):
-        try:
-            metrics = json.loads(client.read_file(version.name, _MANIFEST))["metrics"]
-            known.update(metrics)
-        except (ValueError, KeyError, TypeError):  # of another release, or of somebody else
-            pass
-    return known
-
-
-def _read(known: dict[str, Any], key: str, into: M) -> M | None:
-    """A message from its JSON form; None where there is none."""
-    if not isinstance(known.get(key), dict):
-        return None
+def _read(value: Any, into: M) -> M:
+    """A message from its JSON form; what a release does not know, or cannot read, is left out."""
     try:
-        return ParseDict(known[key], into, ignore_unknown_fields=True)
-    except ParseError:  # of another release, or of somebody else
-        return None
+        return ParseDict(value, into, ignore_unknown_fields=True)
+    except (ParseError, AttributeError, TypeError):
+        return type(into)()
