@@ -11,7 +11,13 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
-from stillroom_server.imports.recognize import TRANSFORMER_STUDENT, Recognized, recognize
+from stillroom_server.imports.recognize import (
+    MODEL2VEC_CLASSIFIER,
+    OWN_CLASSIFIER,
+    TRANSFORMER_STUDENT,
+    Recognized,
+    recognize,
+)
 from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile
 from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.imports.sources import Fetched, fetch, parse_source
@@ -41,7 +47,7 @@ class Context(Protocol):
 
 
 class ImportExecutor:
-    """Executes {"name", "kind": null | "teacher" | "student", "source", "description", "labels"}.
+    """Executes {"name", "kind": null | kind, "source", "description", "labels"}.
 
     ``source`` is as ``sources.parse_source`` reads it. The result is {"model_version": full name,
     "skipped_files": [{"path", "reason"}], "notes": [text]}.
@@ -84,7 +90,9 @@ class ImportExecutor:
         _check_kind(request.get("kind"), recognized)
         context.check_cancelled()
         context.progress("verify", 1, 2, unit="checks", message="trying the tokenizer")
-        tokenizer = probe_tokenizer(_tokenizer(folder, recognized), on_wait=context.check_cancelled)
+        path = _tokenizer(folder, recognized)
+        wait = context.check_cancelled
+        tokenizer = None if path is None else probe_tokenizer(path, on_wait=wait)
         context.check_cancelled()
         context.progress("verify", 2, 2, unit="checks")
         skipped += _prune(folder, recognized)
@@ -98,7 +106,7 @@ class ImportExecutor:
         self,
         folder: Path,
         recognized: Recognized,
-        tokenizer: ProbedTokenizer,
+        tokenizer: ProbedTokenizer | None,
         fetched: Fetched,
         skipped: list[SkippedFile],
         context: Context,
@@ -106,8 +114,7 @@ class ImportExecutor:
         facts = {
             **recognized.facts,
             "layout": recognized.layout,
-            "tokenizer": tokenizer.model,
-            "vocabulary": tokenizer.vocabulary,
+            **_tokenizer_facts(tokenizer),
             "origin": dict(fetched.origin),
         }
         notes = list(recognized.notes)
@@ -121,6 +128,12 @@ class ImportExecutor:
             context.check_cancelled()
             context.progress("convert", done, _PARITY_RUNS, unit="runs", message="checking parity")
 
+        if recognized.kind == "classifier":
+            from stillroom_server.imports.classifiers import complete_classifier
+
+            more, added = complete_classifier(folder, recognized, fetched.origin, skipped, on_run)
+            on_run(_PARITY_RUNS)
+            return {**facts, **more}, notes + added
         if recognized.layout == TRANSFORMER_STUDENT:
             from stillroom_server.imports.transformer_students import prove_student
 
@@ -185,12 +198,23 @@ def _check_kind(wanted: object, recognized: Recognized) -> None:
         )
 
 
-def _tokenizer(folder: Path, recognized: Recognized) -> Path:
-    if recognized.kind == "student" and recognized.layout != TRANSFORMER_STUDENT:
+def _tokenizer(folder: Path, recognized: Recognized) -> Path | None:
+    """The tokenizer.json to try; None for the head of a classifier on a teacher."""
+    if recognized.layout == OWN_CLASSIFIER:
+        # What its encoder is, its manifest vouches for; nothing but a student brings a tokenizer.
+        found = sorted(folder.rglob("tokenizer.json"))
+        return found[0] if found else None
+    if recognized.kind != "teacher" and recognized.layout != TRANSFORMER_STUDENT:
         return folder / recognized.static / "tokenizer.json"
     from stillroom_server.distillation.modules import read_modules
 
     return read_modules(folder).transformer / "tokenizer.json"
+
+
+def _tokenizer_facts(tokenizer: ProbedTokenizer | None) -> dict[str, Any]:
+    if tokenizer is None:
+        return {}
+    return {"tokenizer": tokenizer.model, "vocabulary": tokenizer.vocabulary}
 
 
 def _teacher_max_tokens(folder: Path) -> int | None:
@@ -202,19 +226,26 @@ def _teacher_max_tokens(folder: Path) -> int | None:
     return load_tokenizer(where, read_transformer(where).config).max_tokens
 
 
+def _unused_graph(recognized: Recognized) -> str:
+    """Why a student's ONNX file has no place in this folder; "" where it has."""
+    if recognized.kind == "teacher":
+        return "teachers are not run from ONNX"
+    return "a graph without the head" if recognized.layout == MODEL2VEC_CLASSIFIER else ""
+
+
 def _prune(folder: Path, recognized: Recognized) -> list[SkippedFile]:
-    """Removes weights that nothing names, and a teacher's ONNX files."""
+    """Removes weights that nothing names, and graphs that nothing runs."""
     pruned = []
     for path in sorted(folder.rglob("*.safetensors")):
         name = path.relative_to(folder).as_posix()
         if name not in recognized.weights:
             path.unlink()
             pruned.append(SkippedFile(name, UNUSED))
-    if recognized.kind == "teacher":
-        for name in ONNX_FILES:
-            if (folder / name).is_file():
-                (folder / name).unlink()
-                pruned.append(SkippedFile(name, "teachers are not run from ONNX"))
+    unused = _unused_graph(recognized)
+    for name in ONNX_FILES if unused else ():
+        if (folder / name).is_file():
+            (folder / name).unlink()
+            pruned.append(SkippedFile(name, unused))
     # What the Hub's library keeps for itself beside a download.
     shutil.rmtree(folder / ".cache", ignore_errors=True)
     return pruned

@@ -15,16 +15,22 @@ from stillroom_server.imports.refusals import no_fast_tokenizer, pickle_refused
 from stillroom_server.imports.selection import SkippedFile, holds_pickle
 from stillroom_server.imports.teacher_facts import recognize_teacher
 
-Kind = Literal["teacher", "student"]
+Kind = Literal["teacher", "student", "classifier"]
 Layout = Literal[
     "model2vec",
+    "model2vec-classifier",
     "sentence-transformers-static",
     "stillroom",
+    "stillroom-classifier",
     "stillroom-transformer",
     "transformers",
     "sentence-transformers",
 ]
 TRANSFORMER_STUDENT: Layout = "stillroom-transformer"
+MODEL2VEC_CLASSIFIER: Layout = "model2vec-classifier"
+OWN_CLASSIFIER: Layout = "stillroom-classifier"
+HEAD_FILE = "head.safetensors"  # of model2vec's pipelines since 0.10
+_OLD_PIPELINE = "pipeline.skops"
 TABLE_TYPES = {"F32": "float32", "F16": "float16", "I8": "int8"}
 _STATIC = "StaticEmbedding"
 _PACKAGE = "sentence_transformers"
@@ -64,15 +70,19 @@ def recognize(folder: Path, skipped: Sequence[SkippedFile] = ()) -> Recognized:
 def _recognize(folder: Path, skipped: Sequence[SkippedFile]) -> Recognized:
     config = read_optional_object(folder / "config.json")
     manifest = read_optional_object(folder / "stillroom.json")
-    if manifest and manifest.get("kind") not in ("student", "teacher"):
+    if manifest and manifest.get("kind") not in ("student", "teacher", "classifier"):
         raise FailedPrecondition(
-            f"stillroom.json says that this is a {str(manifest.get('kind'))[:50]!r}; only teachers "
-            "and students can be imported",
+            f"stillroom.json says that this is a {str(manifest.get('kind'))[:50]!r}; teachers, "
+            "students and classifiers can be imported",
             reason="UNSUPPORTED_KIND",
         )
+    if manifest.get("kind") == "classifier":
+        return _own_classifier(folder)
     if _is_model2vec(folder, config):
         student = _student(folder, "model2vec", "embeddings", "", skipped)
-        return replace(student, layout="stillroom") if manifest else student
+        if manifest:
+            return replace(student, layout="stillroom")
+        return _with_head(folder, config, student, skipped)
     if (place := _static_place(folder)) is not None:
         return _student(folder, "sentence-transformers-static", "embedding.weight", place, skipped)
     layout: Layout = (
@@ -94,6 +104,50 @@ def _is_model2vec(folder: Path, config: Mapping[str, Any]) -> bool:
     path = folder / "model.safetensors"
     silent = bool(config) and "model_type" not in config
     return silent and path.is_file() and "embeddings" in read_header(path)
+
+
+def _with_head(
+    folder: Path,
+    config: Mapping[str, Any],
+    student: Recognized,
+    skipped: Sequence[SkippedFile],
+) -> Recognized:
+    """A classifier if the folder holds the head of one, else the student."""
+    if not (folder / HEAD_FILE).is_file():
+        if not any(file.path == _OLD_PIPELINE for file in skipped):
+            return student
+        note = (
+            f"{_OLD_PIPELINE} is a classifier of an older model2vec, in a format that is not read: "
+            "this is its student alone; load and save it with model2vec 0.10 to import it whole"
+        )
+        return replace(student, notes=(*student.notes, note))
+    header = read_header(folder / HEAD_FILE)
+    stated = config.get("head_config")
+    activation = stated.get("activation") if isinstance(stated, Mapping) else None
+    if activation not in ("softmax", "sigmoid"):
+        note = f"{HEAD_FILE} is the head of no classifier and was left out"
+        return replace(student, notes=(*student.notes, note))
+    weights = sum(info.elements for info in header.values())
+    facts = {**student.facts, "parameters": student.facts["parameters"] + weights}
+    return replace(
+        student,
+        kind="classifier",
+        layout=MODEL2VEC_CLASSIFIER,
+        facts=facts,
+        weights=student.weights | {HEAD_FILE},
+    )
+
+
+def _own_classifier(folder: Path) -> Recognized:
+    """What ``classification.export`` wrote; its manifest vouches for the files."""
+    kind = read_json(folder / "classifier.json").get("encoder_kind")
+    weights = {
+        path.relative_to(folder).as_posix(): read_header(path)
+        for path in folder.rglob("*.safetensors")
+    }
+    elements = (info.elements for header in weights.values() for info in header.values())
+    facts = {"encoder_kind": str(kind)[:50], "parameters": sum(elements)}
+    return Recognized("classifier", OWN_CLASSIFIER, facts, frozenset(weights))
 
 
 def _static_place(folder: Path) -> str | None:

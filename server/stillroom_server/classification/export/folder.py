@@ -52,16 +52,13 @@ def write_classifier(
     ``element_type`` (float32, float16, int8) are of a tuned static student, as ``copy_static``
     takes them. The same arguments give the same bytes.
     """
-    from safetensors.numpy import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     kind = EncoderKind(encoder_kind)
     if kind is EncoderKind.STATIC:
         copy_static(encoder_folder, folder, table=table, weights=weights, element_type=element_type)
     elif kind is EncoderKind.TRANSFORMER:
         copy_transformer(encoder_folder, folder)
-    write_json(folder / DESCRIPTION_FILE, describe(description, kind, head))
-    save_file(tensors_of(head), folder / TENSORS_FILE)
+    write_head(folder, kind, head, description)
     export_onnx(folder)
     write_manifest(
         folder,
@@ -69,6 +66,17 @@ def write_classifier(
         lineage=lineage or {"encoder": description.get("encoder_version", "")},
         options=description.get("options"),
     )
+
+
+def write_head(
+    folder: Path, encoder_kind: str, head: HeadArrays, description: Mapping[str, Any]
+) -> None:
+    """Writes classifier.json and classifier.safetensors alone."""
+    from safetensors.numpy import save_file
+
+    content = describe(description, EncoderKind(encoder_kind), head)
+    write_json(folder / DESCRIPTION_FILE, content)
+    save_file(tensors_of(head), folder / TENSORS_FILE)
 
 
 def finish(
