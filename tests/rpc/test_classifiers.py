@@ -7,7 +7,9 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from distillation import teachers
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2
@@ -27,6 +29,7 @@ WORDS = {
     "money": "money transfer fee charged twice exchange rate".split(),  # noqa: SIM905
     "help": "please help me i am still waiting".split(),  # noqa: SIM905
 }
+EVERY = pb.ClassifyOptions(top_k=3)
 
 
 def rows(number: int, seed: int) -> list[tuple[str, str]]:
@@ -63,6 +66,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     root, data = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("data")
     registry = Registry.open(data)
     registry.publish("s", ModelKind.STUDENT, write_student(root / "student"))
+    registry.publish("t", ModelKind.TEACHER, teachers.make("bert", root / "bert"))
     registry.close()
     with (root / "test.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows(20, seed=1), ("card", "unheard of")])
@@ -167,3 +171,43 @@ def test_what_shows_only_while_it_runs(
     stub = ModelServiceStub(room.server.channel)
     names = [model.name for model in stub.ListModels(models.ListModelsRequest()).models]
     assert "models/never" not in names
+
+
+def test_a_classifier_on_a_teacher(room: Room) -> None:
+    request = pb.TrainClassifierRequest(
+        encoder="t",
+        name="taught",
+        data=inline(rows(20, seed=0)),
+        options=pb.ClassifierOptions(linear=pb.LinearHead(solver=pb.LINEAR_SOLVER_LBFGS)),
+        validation_split=pb.ValidationSplit(held_out=0.3),
+    )
+    operation = room.ended(room.stub.TrainClassifier(request))
+    assert not operation.HasField("error"), operation.error
+    response = pb.TrainClassifierResponse()
+    assert operation.response.Unpack(response)
+    assert response.classifier.encoder_version == "models/t/versions/1"
+    asked = rows(4, seed=3)
+    texts = [text for text, _ in asked]
+    unary = room.stub.Classify(pb.ClassifyRequest(model="taught", texts=texts, options=EVERY))
+    items = (pb.ClassifyStreamRequest(model="taught", texts=[t], options=EVERY) for t in texts)
+    streamed = [answer.classifications for answer in room.stub.ClassifyStream(items)]
+    together = list(unary.classifications.probabilities)
+    alone = [value for each in streamed for value in each.probabilities]
+    assert alone == pytest.approx(together, abs=1e-4)
+    measured = room.ended(
+        room.stub.EvaluateClassifier(
+            pb.EvaluateClassifierRequest(model="taught", data=inline(asked))
+        )
+    )
+    report = pb.EvaluateClassifierResponse()
+    assert measured.response.Unpack(report), measured.error
+    names = [each.labels[each.label_indices[0]] for each in streamed]
+    right = sum(name == label for name, (_, label) in zip(names, asked, strict=True))
+    assert report.report.accuracy == pytest.approx(right / len(asked))
+    delete = models.DeleteModelRequest(name="t", force=True)
+    ModelServiceStub(room.server.channel).DeleteModel(delete)
+    with pytest.raises(grpc.RpcError) as caught:
+        room.stub.Classify(pb.ClassifyRequest(model="taught", texts=texts))
+    details = Details(caught.value)
+    assert details.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert details.info.reason == "ENCODER_DELETED"
