@@ -41,7 +41,10 @@ def test_the_registry_knows_neither_grpc_nor_the_server() -> None:
 
 
 def test_the_domain_knows_no_protobuf() -> None:
-    rooms = ("inference", "distillation", "imports", "operations", "teachers", "uploads")
+    rooms = (
+        *("classification", "inference", "distillation", "imports", "operations", "teachers"),
+        "uploads",
+    )
     for room in rooms:
         for file in (SERVER / room).rglob("*.py"):
             if file.parent.name == "transport":
@@ -55,7 +58,8 @@ def test_what_serves_does_not_know_what_distills() -> None:
     """Distillation measures students by the code that serves them, never the other way round."""
     for file in (SERVER / "inference").rglob("*.py"):
         for module in imported_modules(file):
-            assert not module.startswith(("stillroom_server.distillation", "stillroom_server.op"))
+            for room in ("classification", "distillation", "op"):
+                assert not module.startswith(f"stillroom_server.{room}"), (file, module)
 
 
 def test_requests_are_checked_without_what_trains() -> None:
