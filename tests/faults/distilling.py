@@ -46,11 +46,11 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
 
 class _Distill(DistillExecutor):
     def run(self, request: Any, context: OperationContext) -> dict[str, Any]:
-        watched: Any = _Watched(context, self._registry.data_dir, request)
+        watched: Any = Watched(context, self._registry.data_dir, request)
         return super().run(request, watched)
 
 
-class _Watched:
+class Watched:
     """The context of an attempt, with the two files beside it."""
 
     def __init__(self, context: OperationContext, folder: Path, request: Json) -> None:
