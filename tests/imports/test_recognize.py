@@ -206,7 +206,7 @@ def test_damaged_json(tmp_path: Path, name: str, content: bytes) -> None:
 
 def test_another_kind_and_another_element_type(tmp_path: Path) -> None:
     write_tiny(tmp_path)
-    edit_json(tmp_path / "stillroom.json", kind="classifier")
+    edit_json(tmp_path / "stillroom.json", kind="oracle")
     assert refused(tmp_path).reason == "UNSUPPORTED_KIND"
     edit_json(tmp_path / "stillroom.json", kind="student")
     rows = len(write_tiny(tmp_path))

@@ -1,7 +1,7 @@
-"""What a classifier computes, in float64 and in as many words: the yardstick of its ONNX file.
+"""What a classifier computes, in float64 and run by run: the yardstick of its ONNX file.
 
-Deliberately apart from the code that serves, tokens one by one: a yardstick that shares its code
-shares its faults.
+Deliberately apart from the code that serves, text by text: a yardstick that shares its code shares
+its faults.
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ class ClassifierReference:
         runs = self.files.head.ngrams
         assert runs is not None
         total, counted = np.zeros(runs.rows.shape[1]), 0
-        for n in range(runs.min_n, runs.max_n + 1):
-            for start in range(len(tokens) - n + 1):
-                place, mark = (_hash(tokens[start : start + n], by) for by in MULTIPLIERS)
-                slot = place % len(runs.slots)
-                if runs.slots[slot] and runs.prints[slot] == mark:
-                    total += runs.rows[runs.slots[slot]].astype(np.float64)
-                    counted += 1
+        for n in range(runs.min_n, min(runs.max_n, len(tokens)) + 1):
+            places, marks = (_hashes(tokens, n, by) for by in MULTIPLIERS)
+            slots = places % len(runs.slots)
+            rows = runs.slots[slots][runs.prints[slots] == marks]
+            rows = rows[rows > 0]
+            total += runs.rows[rows].sum(axis=0, dtype=np.float64)
+            counted += len(rows)
         total /= np.sqrt(max(1, counted))
         return total
 
 
-def _hash(run: Sequence[int], multiplier: int) -> int:
-    value = 0
-    for token in run:
-        value = (value * multiplier + int(token) + 1) % MODULUS
-    return value
+def _hashes(tokens: Sequence[int], n: int, multiplier: int) -> NDArray[np.int64]:
+    """The polynomials of all runs of n tokens, power by power."""
+    powers = np.array([pow(multiplier, n - 1 - i, MODULUS) for i in range(n)], np.int64)
+    runs = np.lib.stride_tricks.sliding_window_view(np.asarray(tokens, np.int64) + 1, n)
+    return np.asarray((runs * powers % MODULUS).sum(axis=1) % MODULUS)
