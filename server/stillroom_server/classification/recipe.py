@@ -64,7 +64,7 @@ def make(job: Job) -> Made:
         )
     description = _description(job, data, trained)
     with watch.phase("write"):
-        _write(job, data, trained, description)
+        _write(job, trained, description)
     with watch.phase("verify"):
         parity = _verified(job, data.prepared.texts)
     training = {**trained.report, "onnx_parity": parity, "seconds": watch.seconds}
@@ -160,7 +160,7 @@ def _description(job: Job, data: _Data, trained: Trained) -> dict[str, Any]:
     return {**found, "thresholds": list(trained.thresholds)} if trained.thresholds else found
 
 
-def _write(job: Job, data: _Data, trained: Trained, description: dict[str, Any]) -> None:
+def _write(job: Job, trained: Trained, description: dict[str, Any]) -> None:
     context = job.context
     context.progress("write", 0, 1, unit="classifiers")
     context.check_cancelled()
@@ -173,7 +173,7 @@ def _write(job: Job, data: _Data, trained: Trained, description: dict[str, Any])
         table=trained.table,
         weights=trained.weights,
         element_type=trained.element_type,
-        lineage=_lineage(job, data),
+        seal=False,
     )
     context.progress("write", 1, 1, unit="classifiers")
 

@@ -43,9 +43,11 @@ def write_classifier(
     weights: NDArray[np.float32] | None = None,
     element_type: str | None = None,
     lineage: Mapping[str, Any] | None = None,
+    seal: bool = True,
 ) -> None:
     """Writes what computes: the encoder, the head, and the ONNX file. ``parity.check`` proves it,
-    ``finish`` adds what is for people.
+    ``finish`` adds what is for people. ``seal`` False leaves stillroom.json to ``finish``: its
+    digests take as long as all the rest of a small classifier.
 
     ``description`` is the JSON of the ClassifierDescription; ``encoder_kind`` one of static,
     transformer and teacher, whose folder is then not read. ``table``, ``weights`` and
@@ -60,12 +62,13 @@ def write_classifier(
         copy_transformer(encoder_folder, folder)
     write_head(folder, kind, head, description)
     export_onnx(folder)
-    write_manifest(
-        folder,
-        kind="classifier",
-        lineage=lineage or {"encoder": description.get("encoder_version", "")},
-        options=description.get("options"),
-    )
+    if seal:
+        write_manifest(
+            folder,
+            kind="classifier",
+            lineage=lineage or {"encoder": description.get("encoder_version", "")},
+            options=description.get("options"),
+        )
 
 
 def write_head(
