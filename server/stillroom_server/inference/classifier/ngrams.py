@@ -71,8 +71,8 @@ class Ngrams:
     def counted(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
         """The rows of the counted runs of n texts of flat token ids, cut to length already.
 
-        Returns rows int32 (m,), none 0, in the order of the tokens that they begin at, and offsets
-        int64 (n + 1,) of each text in them. A run that occurs twice is there twice.
+        Returns rows int32 (m,), none 0, and offsets int64 (n + 1,) of each text in them. A run that
+        occurs twice is there twice.
         """
         if len(offsets) == 2 and len(ids) <= _FEW_TOKENS:
             few = self._of_few(ids)
@@ -104,17 +104,21 @@ class Ngrams:
         """One short text, token by token: numpy's fixed costs are several times as much."""
         tokens: list[int] = ids.tolist()
         slots, prints, mask = self._slot_view, self._print_view, self._mask
-        least, most = self._min, self._max
         by_place, by_mark = MULTIPLIERS
+        places = marks = [token + 1 for token in tokens]
         found = []
-        for start in range(len(tokens)):
-            place = mark = 0
-            for n, token in enumerate(tokens[start : start + most], 1):
-                place = (place * by_place + token + 1) % MODULUS
-                mark = (mark * by_mark + token + 1) % MODULUS
-                row = slots[place & mask]
-                if row and n >= least and prints[place & mask] == mark:
-                    found.append(row)
+        for n in range(1, min(self._max, len(tokens)) + 1):
+            if n > 1:
+                last = tokens[n - 1 :]
+                pairs = zip(places, last, strict=False)
+                places = [(place * by_place + token + 1) % MODULUS for place, token in pairs]
+                pairs = zip(marks, last, strict=False)
+                marks = [(mark * by_mark + token + 1) % MODULUS for mark, token in pairs]
+            if n >= self._min:
+                for place, mark in zip(places, marks, strict=True):
+                    row = slots[place & mask]
+                    if row and prints[place & mask] == mark:
+                        found.append(row)
         return np.array(found, np.int32)
 
     def _of_many(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
