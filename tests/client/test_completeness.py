@@ -21,7 +21,7 @@ from stillroom import AsyncClient, AsyncOperation, Client, Operation
 from stillroom._core import Core
 from stillroom._protocol import rpcs
 from stillroom.errors import StillroomError, Unimplemented
-from stillroom.internal.v1 import embedding_wire_pb2
+from stillroom.internal.v1 import classification_wire_pb2, embedding_wire_pb2
 from stillroom.snapshots import Started
 from stillroom.v1 import (
     classification_service_pb2,
@@ -53,7 +53,12 @@ SOURCES = (
     common_pb2.ModelSource,
     classification_service_pb2.LabeledData,
 )
-WIRE_TWINS = {"EmbedResponse", "EmbedStreamResponse"}
+WIRE_TWINS = {
+    "ClassifyResponse": classification_wire_pb2.WireClassifyResponse,
+    "ClassifyStreamResponse": classification_wire_pb2.WireClassifyResponse,
+    "EmbedResponse": embedding_wire_pb2.WireEmbedResponse,
+    "EmbedStreamResponse": embedding_wire_pb2.WireEmbedResponse,
+}
 
 
 def test_the_table_holds_every_rpc_with_its_messages() -> None:
@@ -63,7 +68,7 @@ def test_the_table_holds_every_rpc_with_its_messages() -> None:
     for path, method in expected.items():
         assert table[path].request is message_factory.GetMessageClass(method.input_type)
         if method.output_type.name in WIRE_TWINS:
-            assert table[path].answer is embedding_wire_pb2.WireEmbedResponse
+            assert table[path].answer is WIRE_TWINS[method.output_type.name]
         else:
             assert table[path].answer is message_factory.GetMessageClass(method.output_type)
 

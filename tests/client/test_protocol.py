@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stillroom._faces import BlockingFace, Method, Stream
 from stillroom._flows.embedding import STREAM
-from stillroom._protocol import enums, texts, vectors
+from stillroom._protocol import columns, enums, packed, texts, vectors
 from stillroom._protocol.deadlines import Backoff, Deadline
 from stillroom._protocol.window import Item, Window, shifted
 from stillroom.errors import (
@@ -25,7 +25,9 @@ from stillroom.errors import (
     StillroomError,
     Unavailable,
 )
+from stillroom.internal.v1 import classification_wire_pb2 as classification_wire
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
+from stillroom.v1 import classification_service_pb2 as labels
 from stillroom.v1 import common_pb2, model_pb2
 from stillroom.v1 import embedding_service_pb2 as pb
 
@@ -44,6 +46,65 @@ def test_the_wire_twin_reads_what_the_public_message_writes() -> None:
     assert twin.SerializeToString(deterministic=True) == data
     block = vectors.decode(twin.embeddings.vectors, 2).elements
     assert block.tolist() == np.array([[0.5, -1, 3.25], [0, 1e-30, 7]], np.float32).tolist()
+
+
+def test_the_twin_of_classifications_reads_what_the_public_message_writes() -> None:
+    public = labels.ClassifyStreamResponse(
+        correlation_id="7",
+        classifications=labels.Classifications(
+            model_version="models/m/versions/1",
+            labels=["a", "b"],
+            label_counts=[2, 0, 300],
+            label_indices=[1, 0, *[1] * 300],
+            probabilities=[0.5, 0.25, *[1.0] * 300],
+            applies=[True, False, *[True] * 300],
+            confidences=[0.5, 0.125, 1.0],
+            abstained=[False, True, False],
+            token_counts=[4, 0, 1 << 20],
+            truncated=[False, False, True],
+            timings=labels.ClassifyTimings(total_nanos=9),
+        ),
+    )
+    public.classifications.warnings.add(index=1, kind=pb.TEXT_WARNING_KIND_EMPTY)
+    block = public.classifications.embeddings
+    block.count, block.dimensions = 3, 1
+    block.float32.values.extend([0.5, -1.0, 3.25])
+    data = public.SerializeToString(deterministic=True)
+    twin = classification_wire.WireClassifyResponse.FromString(data)
+    assert twin.SerializeToString(deterministic=True) == data
+    found = columns.read(twin.classifications, 3)
+    assert found.ends.tolist() == [0, 2, 2, 302]
+    assert found.indices.tolist() == list(public.classifications.label_indices)
+    assert found.probabilities.tolist() == list(public.classifications.probabilities)
+    assert found.applies.tolist() == list(public.classifications.applies)
+    assert found.abstained.tolist() == [False, True, False]
+    assert found.token_counts.tolist() == [4, 0, 1 << 20]
+    assert found.embeddings is not None
+    assert found.embeddings.tolist() == [[0.5], [-1.0], [3.25]]
+
+
+INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
+
+
+@settings(max_examples=60)
+@given(st.lists(INT32 | st.integers(0, 200)))
+def test_varints_are_read_as_protobuf_writes_them(values: list[int]) -> None:
+    public = labels.Classifications(token_counts=values)
+    data = classification_wire.WireClassifications.FromString(public.SerializeToString())
+    assert packed.integers(data.token_counts, len(values), "numbers").tolist() == values
+    for count in {len(values) + 1, max(0, len(values) - 1)} - {len(values)}:
+        with pytest.raises(Internal):
+            packed.integers(data.token_counts, count, "numbers")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x80", b"\x01\x80", b"\xff" * 10 + b"\x01", b"\xff" * 4 + b"\x7f", b"\x80" * 20 + b"\x00"],
+)
+def test_bytes_that_are_no_int32_are_refused(data: bytes) -> None:
+    for count in range(3):
+        with pytest.raises(Internal):
+            packed.integers(data, count, "numbers")
 
 
 @settings(max_examples=40)

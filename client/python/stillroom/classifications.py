@@ -13,7 +13,7 @@ from stillroom._protocol.batches import Failed
 from stillroom._protocol.columns import Columns, join, read
 from stillroom.embeddings import TextWarning
 from stillroom.errors import StillroomError
-from stillroom.v1 import classification_service_pb2 as pb
+from stillroom.internal.v1.classification_wire_pb2 import WireClassifications
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -104,7 +104,7 @@ class Classifications(Sequence[Classification]):
         self._columns = columns
 
     @classmethod
-    def of_answer(cls, start: int, stop: int, answer: pb.Classifications) -> Classifications:
+    def of_answer(cls, start: int, stop: int, answer: WireClassifications) -> Classifications:
         """Of the answer to these texts; Internal when it contradicts itself."""
         return cls(start, stop, read(answer, stop - start))
 

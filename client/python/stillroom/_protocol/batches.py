@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -49,7 +50,10 @@ def each(values: Collection[Any], count: int, dtype: type[T], what: str) -> NDAr
 
 def seconds(timings: Any) -> dict[str, float]:
     """Timings in seconds by phase, from a message whose fields are ``{phase}_nanos``."""
-    return {
-        field.name.removesuffix("_nanos"): getattr(timings, field.name) / 1e9
-        for field in timings.DESCRIPTOR.fields
-    }
+    return {phase: getattr(timings, field) / 1e9 for phase, field in _phases(timings.DESCRIPTOR)}
+
+
+@cache
+def _phases(descriptor: Any) -> tuple[tuple[str, str], ...]:
+    names = [field.name for field in descriptor.fields]
+    return tuple((name.removesuffix("_nanos"), name) for name in names)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stillroom._protocol.batches import each, seconds
+from stillroom._protocol import packed
+from stillroom._protocol.batches import seconds
 from stillroom._protocol.vectors import Rows, decode, malformed
 from stillroom.embeddings import TextWarning, text_warnings
-from stillroom.internal.v1.embedding_wire_pb2 import WireVectors
-from stillroom.v1 import classification_service_pb2 as pb
+from stillroom.internal.v1.classification_wire_pb2 import WireClassifications
 
 T = TypeVar("T", np.int32, np.float32, np.bool_)
 
@@ -56,17 +56,16 @@ class Columns:
         return found
 
 
-def read(answer: pb.Classifications, count: int) -> Columns:
-    """The columns of an answer to ``count`` texts; Internal when it contradicts itself."""
-    entries = len(answer.label_indices)
-    counts = each(answer.label_counts, count, np.int32, "label counts")
+def read(answer: WireClassifications, count: int) -> Columns:
+    """The columns of an answer to ``count`` texts, read-only; Internal when it contradicts
+    itself."""
+    counts = packed.integers(answer.label_counts, count, "label counts")
     ends = np.zeros(count + 1, np.int64)
     np.cumsum(counts, out=ends[1:])
-    if len(answer.confidences) != count:
-        raise malformed(f"{len(answer.confidences)} confidences for {count} texts")
-    if ends[-1] != entries or (counts < 0).any():
-        raise malformed(f"{entries} labels where the texts' counts add up to {ends[-1]}")
-    indices = np.fromiter(answer.label_indices, np.int32, entries)
+    entries = int(ends[-1])
+    if (counts < 0).any():
+        raise malformed("a text with fewer than no labels")
+    indices = packed.integers(answer.label_indices, entries, "labels")
     if entries and not 0 <= indices.min() <= indices.max() < len(answer.labels):
         raise malformed(f"a label that is not among the {len(answer.labels)} that it names")
     return Columns(
@@ -74,36 +73,33 @@ def read(answer: pb.Classifications, count: int) -> Columns:
         classes=tuple(answer.labels),
         ends=ends,
         indices=indices,
-        probabilities=_entries(answer.probabilities, entries, np.float32, "probabilities"),
-        applies=_applies(answer.applies, entries),
-        confidences=each(answer.confidences, count, np.float32, "confidences"),
-        abstained=each(answer.abstained, count, np.bool_, "abstentions"),
-        token_counts=each(answer.token_counts, count, np.int32, "token counts"),
-        truncated=each(answer.truncated, count, np.bool_, "truncation flags"),
+        probabilities=packed.floats(answer.probabilities, entries, "probabilities"),
+        # Left out: all that are answered apply.
+        applies=_flags(answer.applies, entries, "flags of what applies", default=True),
+        confidences=packed.floats(answer.confidences, count, "confidences"),
+        abstained=_flags(answer.abstained, count, "abstentions"),
+        token_counts=_integers(answer.token_counts, count, "token counts"),
+        truncated=_flags(answer.truncated, count, "truncation flags"),
         warnings=text_warnings(answer.warnings),
         embeddings=_embeddings(answer, count),
         timings=seconds(answer.timings),
     )
 
 
-def _entries(values: Collection[Any], count: int, dtype: type[T], what: str) -> NDArray[T]:
-    if len(values) != count:
-        raise malformed(f"{len(values)} {what} for {count} labels")
-    return np.fromiter(values, dtype, count)
+def _integers(data: bytes, count: int, what: str) -> NDArray[np.int32]:
+    """One a text; 0 for all where the answer leaves them out."""
+    return packed.integers(data, count, what) if data else np.zeros(count, np.int32)
 
 
-def _applies(values: Collection[bool], count: int) -> NDArray[np.bool_]:
-    """Empty: all that are answered apply."""
-    if not values:
-        return np.ones(count, np.bool_)
-    return _entries(values, count, np.bool_, "flags of what applies")
+def _flags(data: bytes, count: int, what: str, *, default: bool = False) -> NDArray[np.bool_]:
+    """One a text or label; ``default`` for all where the answer leaves them out."""
+    return packed.flags(data, count, what) if data else np.full(count, default)
 
 
-def _embeddings(answer: pb.Classifications, count: int) -> NDArray[Any] | None:
+def _embeddings(answer: WireClassifications, count: int) -> NDArray[Any] | None:
     if not answer.HasField("embeddings"):
         return None
-    # The public message's twin, see internal/v1/embedding_wire.proto: one block of bytes.
-    block = decode(WireVectors.FromString(answer.embeddings.SerializeToString()), count)
+    block = decode(answer.embeddings, count)
     return block.elements if block.scales is None else block.as_float32()
 
 

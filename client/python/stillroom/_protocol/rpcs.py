@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 
 from stillroom.errors import Internal
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
+from stillroom.internal.v1.classification_wire_pb2 import WireClassifyResponse
 from stillroom.v1 import classification_service_pb2 as classification
 from stillroom.v1 import distillation_service_pb2 as distillation
 from stillroom.v1 import embedding_service_pb2 as embedding
@@ -54,20 +55,18 @@ _MODELS = _S + "ModelService/"
 _UPLOADS = _S + "UploadService/"
 _LRO = "/google.longrunning.Operations/"
 
-# Answers with vectors are parsed as the wire twins: vectors stay one block of bytes.
+# Answers with many numbers are parsed as the wire twins: these stay blocks of bytes.
 EMBED = Rpc(_EMBEDDING + "Embed", embedding.EmbedRequest, wire.WireEmbedResponse)
 EMBED_STREAM = Rpc(
     _EMBEDDING + "EmbedStream", embedding.EmbedStreamRequest, wire.WireEmbedResponse, False
 )
 TOKENIZE = Rpc(_EMBEDDING + "Tokenize", embedding.TokenizeRequest, embedding.TokenizeResponse)
 
-CLASSIFY = Rpc(
-    _CLASSIFICATION + "Classify", classification.ClassifyRequest, classification.ClassifyResponse
-)
+CLASSIFY = Rpc(_CLASSIFICATION + "Classify", classification.ClassifyRequest, WireClassifyResponse)
 CLASSIFY_STREAM = Rpc(
     _CLASSIFICATION + "ClassifyStream",
     classification.ClassifyStreamRequest,
-    classification.ClassifyStreamResponse,
+    WireClassifyResponse,
     False,
 )
 TRAIN_CLASSIFIER = Rpc(
