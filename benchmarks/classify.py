@@ -1,4 +1,4 @@
-"""Classifiers: how good, how soon trained, how fast served, beside model2vec's on the same student."""
+"""Classifiers: how good, how soon trained, how fast served; beside model2vec's, same student."""
 
 from __future__ import annotations
 
