@@ -13,11 +13,21 @@ import grpc
 from google.longrunning import operations_pb2
 
 from faults.processes import ServerProcess
-from stillroom.v1 import distillation_service_pb2, model_service_pb2, upload_service_pb2
+from stillroom.v1 import (
+    classification_service_pb2,
+    distillation_service_pb2,
+    model_service_pb2,
+    upload_service_pb2,
+)
 
 CHUNK = 16_384
 PAGE = 1000
 ALIASED, ALIAS = "a", "production"
+RESPONSES = {
+    "import": model_service_pb2.ImportModelResponse,
+    "distill": distillation_service_pb2.DistillResponse,
+    "train": classification_service_pb2.TrainClassifierResponse,
+}
 
 
 def sha256(data: bytes) -> str:
@@ -26,15 +36,20 @@ def sha256(data: bytes) -> str:
 
 @dataclass
 class Launch:
-    """A request for an operation; the same ``request_id`` each time it is sent."""
+    """A request for an operation of a kind in ``RESPONSES``; the same ``request_id`` each time it
+    is sent."""
 
-    distill: bool
+    kind: str
     request: Any
     operation: str | None = None
 
     def send(self, server: ServerProcess) -> str:
-        service = server.distillation.Distill if self.distill else server.models.ImportModel
-        name: str = service(self.request).name
+        services = {
+            "import": server.models.ImportModel,
+            "distill": server.distillation.Distill,
+            "train": server.classification.TrainClassifier,
+        }
+        name: str = services[self.kind](self.request).name
         return name
 
 
@@ -61,13 +76,14 @@ class Ledger:
         self.acknowledged += 1
 
     def launch(self, server: ServerProcess) -> None:
-        """An import or a distillation, unless enough of them wait."""
+        """An import, a distillation or a training, unless enough of them wait."""
         pending = operations_pb2.ListOperationsRequest(filter="state=pending")
         if len(server.operations.ListOperations(pending).operations) > 1:
             return
-        name = self.choose.choice(["d", *self.imports])
+        name = self.choose.choice(["d", "c", *self.imports])
+        own = {"d": self.distilling, "c": self.training}
         # Remembered before it is sent: it may have arrived though no answer did.
-        self.launches.append(self.distilling() if name == "d" else self.importing(name))
+        self.launches.append(own[name]() if name in own else self.importing(name))
         self.launches[-1].operation = self.launches[-1].send(server)
 
     def distilling(self) -> Launch:
@@ -75,14 +91,27 @@ class Ledger:
         request = distillation_service_pb2.DistillRequest(
             name="d", teacher="t", request_id=self._request_id(), static={"dimensions": 16}
         )
-        return Launch(True, request)
+        return Launch("distill", request)
+
+    def training(self) -> Launch:
+        """A request for one more classifier on the student that the alias is of."""
+        examples = [
+            classification_service_pb2.LabeledExample(text=f"{word} {more}", labels=[label])
+            for label, word in (("yes", "card"), ("no", "money"), ("perhaps", "help"))
+            for more in ("account", "change", "pin", "code", "fee", "top", "up", "failed")
+        ]
+        request = classification_service_pb2.TrainClassifierRequest(
+            name="c", encoder=ALIASED, request_id=self._request_id()
+        )
+        request.data.examples.values.extend(examples)
+        return Launch("train", request)
 
     def importing(self, name: str) -> Launch:
         """A request for one more version of the model."""
         request = model_service_pb2.ImportModelRequest(
             name=name, source={"path": self.imports[name]}, request_id=self._request_id()
         )
-        return Launch(False, request)
+        return Launch("import", request)
 
     def _request_id(self) -> str:
         return str(uuid.UUID(int=self.choose.getrandbits(128)))

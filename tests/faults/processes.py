@@ -15,6 +15,7 @@ from typing import Any, Self
 import grpc
 from google.longrunning.operations_pb2_grpc import OperationsStub
 
+from stillroom.v1.classification_service_pb2_grpc import ClassificationServiceStub
 from stillroom.v1.distillation_service_pb2_grpc import DistillationServiceStub
 from stillroom.v1.embedding_service_pb2_grpc import EmbeddingServiceStub
 from stillroom.v1.model_service_pb2_grpc import ModelServiceStub
@@ -68,6 +69,7 @@ class ServerProcess:
         self.channel = grpc.insecure_channel(self.address, options=_UNLIMITED)
         self.models = ModelServiceStub(self.channel)
         self.operations = OperationsStub(self.channel)
+        self.classification = ClassificationServiceStub(self.channel)
         self.distillation = DistillationServiceStub(self.channel)
         self.uploads = UploadServiceStub(self.channel)
         self.embedding = EmbeddingServiceStub(self.channel)

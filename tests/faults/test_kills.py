@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a server, its runner or both, while it imports and distills.
+"""SIGKILL at random moments of a server, its runner or both, while it imports, distills and trains.
 
 ``STILLROOM_KILLS`` sets how often (default 5).
 """
@@ -19,9 +19,8 @@ from distillation import teachers
 from google.longrunning import operations_pb2
 from inference.students import write_student
 
-from faults.ledger import ALIASED, Ledger, models, versions, was_killed
+from faults.ledger import ALIASED, RESPONSES, Ledger, models, versions, was_killed
 from faults.processes import ServerProcess, until
-from stillroom.v1 import distillation_service_pb2, model_service_pb2
 from stillroom_registry.datadir import DataDirectory
 from stillroom_registry.registry import Registry
 
@@ -85,8 +84,7 @@ def check_operations(server: ServerProcess, ledger: Ledger) -> None:
         if ended.HasField("error"):
             assert "ATTEMPTS_EXHAUSTED" in str(ended.error), ended.error
             continue
-        kind = distillation_service_pb2.DistillResponse
-        response = kind() if launch.distill else model_service_pb2.ImportModelResponse()
+        response = RESPONSES[launch.kind]()
         assert ended.response.Unpack(response)
         made.append(response.model_version.name)
     there = [v.name for model in models(server) for v in versions(server, model)]
