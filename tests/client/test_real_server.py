@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from inference.students import write_student
+from rpc.classifiers import LABELS, write_classifier
 from rpc.test_access import make_certificate
 from serving import serving
 
@@ -39,11 +40,13 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory, student: Path) -> Path:
-    """A data directory with two versions of the student ``s``."""
+    """A data directory with two versions of the student ``s`` and one of the classifier ``c``."""
     folder = tmp_path_factory.mktemp("data")
     registry = Registry.open(folder)
     for _ in range(2):
         registry.publish("s", ModelKind.STUDENT, student)
+    classifier = write_classifier(tmp_path_factory.mktemp("classifier") / "files")
+    registry.publish("c", ModelKind.CLASSIFIER, classifier)
     registry.close()
     return folder
 
@@ -77,7 +80,67 @@ async def test_asyncio(target: str) -> None:
         vectors = await client.embed(TEXTS, model="s")
         batches = [batch async for batch in client.embed_stream(TEXTS, model="s")]
         np.testing.assert_array_equal(np.concatenate([b.vectors for b in batches]), vectors)
-        assert [model.name async for model in client.list_models()] == ["models/s"]
+        assert [m.name async for m in client.list_models(kind="student")] == ["models/s"]
+        found = await client.classify(TEXTS, model="c")
+        labels = [b.labels async for b in client.classify_stream(TEXTS, model="c")]
+        assert [label for batch in labels for label in batch] == found.labels
+
+
+def test_classifying_by_unary_and_stream_agrees(client: Client) -> None:
+    found = client.classify(TEXTS, model="c", top_k=2, include_embeddings=True)
+    assert found.model_version == "models/c/versions/1"
+    assert found.label_counts.tolist() == [2] * len(TEXTS)
+    few = client.classify(TEXTS[:20], model="c", top_k=2)
+    assert few[:] == found[:20]
+    assert set(found.classes) <= set(LABELS)
+    assert found.embeddings is not None
+    vectors = client.embed(TEXTS, model="s")
+    np.testing.assert_allclose(found.embeddings, vectors, rtol=1e-5, atol=1e-6)
+    whole = client.classify(TEXTS[0], model="c", top_k=len(LABELS))
+    np.testing.assert_allclose(whole.label_probabilities.sum(), 1, rtol=1e-5)
+    silent = client.classify("", model="c")
+    assert silent.abstained.tolist() == [True]
+    assert silent[0].warning == "empty"
+    with pytest.raises(FailedPrecondition) as caught:
+        client.classify("x", model="s")
+    assert caught.value.reason == "NOT_A_CLASSIFIER"
+    with pytest.raises(InvalidArgument) as wrong:
+        client.classify("x", model="c", threshold=0.5)
+    assert wrong.value.field == "options.threshold"
+    with pytest.raises(FailedPrecondition):
+        client.embed("x", model="c")
+
+
+@pytest.mark.slow
+def test_training_to_classifying(
+    client: Client, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "train.csv"
+    rows = [f"my card number {index},card\nsend a transfer {index},other" for index in range(20)]
+    table.write_text("\n".join(["query,intent", *rows, ""]))
+    page = tmp_path / "report.html"
+    columns = ["--text-column", "query", "--label-column", "intent", "--target", target]
+    with pytest.raises(SystemExit) as left:
+        main(
+            ["train", "made", "--encoder", "s", "--data", str(table), "--html", str(page), *columns]
+        )
+    shown = capsys.readouterr()
+    assert left.value.code == 0, shown.err
+    assert "models/made/versions/1" in shown.out
+    assert "40 examples" in shown.out
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "made", "--data", str(table), *columns, "--json"])
+    answered = json.loads(capsys.readouterr().out)["response"]
+    assert left.value.code == 0
+    assert answered["report"]["accuracy"] == 1.0
+    found = client.classify(["my card", "a transfer"], model="made")
+    assert found.labels == ["card", "other"]
+    with pytest.raises(InvalidArgument) as caught:
+        client.evaluate_classifier("made", table, label_column="intents").result()
+    assert caught.value.reason == "COLUMN_MISSING"
+    with pytest.raises(FailedPrecondition):
+        client.train_classifier("s", "s", [("a", "x"), ("b", "y")])
 
 
 def test_errors_come_back_as_they_were_raised(client: Client) -> None:
