@@ -4,8 +4,8 @@
 >>> classifier = PortableClassifier.load("path/to/folder")
 >>> classifier.predict(["where is my card?"])
 
-The folder is what ``client.pull`` or ``stillroom models pull`` wrote of a classifier. Nothing in it
-is executed. Needs ``pip install stillroom[portable]``.
+The folder is what ``client.download`` or ``stillroom models download`` wrote of a classifier. Nothing in it is
+executed. Needs ``pip install stillroom[portable]``.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class PortableClassifier:
         if about.get("format") != FORMAT:
             raise DataLoss(
                 f"classifier.json is of the format {about.get('format')!r}, this client reads "
-                f"{FORMAT}; update it, or pull the classifier again",
+                f"{FORMAT}; update it, or download the classifier again",
                 reason="FORMAT_UNKNOWN",
             )
         tensors = read_tensors(folder / "classifier.safetensors")
@@ -157,7 +157,7 @@ class PortableClassifier:
                 self._table = StaticEncoder(folder, encoding, int(about["max_tokens"]))
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise DataLoss(
-                f"{folder.name}: its files contradict each other ({error!r}); pull it again",
+                f"{folder.name}: its files contradict each other ({error!r}); download it again",
                 reason="FILE_CORRUPT",
             ) from error
         if self._table is None and self.encoder is None:

@@ -1,4 +1,4 @@
-"""The files of a pulled classifier, as data: nothing in them is executed."""
+"""The files of a downloaded classifier, as data: nothing in them is executed."""
 
 from __future__ import annotations
 
