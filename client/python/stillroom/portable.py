@@ -4,8 +4,8 @@
 >>> classifier = PortableClassifier.load("path/to/folder")
 >>> classifier.predict(["where is my card?"])
 
-The folder is what ``client.download`` or ``stillroom models download`` wrote of a classifier. Nothing in it is
-executed. Needs ``pip install stillroom[portable]``.
+The folder is what ``client.download`` or ``stillroom models download`` wrote of a classifier.
+Nothing in it is executed. Needs ``pip install stillroom[portable]``.
 """
 
 from __future__ import annotations
