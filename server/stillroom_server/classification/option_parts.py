@@ -24,6 +24,7 @@ MOST_WIDTH = 8192
 MOST_LAYERS = 8
 LONGEST_RUN = 5
 MOST_FEATURES = 1 << 24
+MOST_CLOSED_FORM_FEATURES = 8192  # n-gram features; it solves for as many unknowns at once
 _MOST_INT32 = (1 << 31) - 1
 _DIRECTION = "TRUNCATION_DIRECTION"
 

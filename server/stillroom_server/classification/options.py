@@ -11,6 +11,7 @@ from stillroom_server.classification.option_parts import (
     CLOSED_FORM,
     FROZEN,
     LBFGS,
+    MOST_CLOSED_FORM_FEATURES,
     EarlyStopping,
     EncoderTuning,
     Json,
@@ -127,7 +128,7 @@ class ClassifierOptions:
         known = set(labels)
         for label in self.class_weights or {}:
             if label not in known:
-                self._refuse(f"class_weights.values[{label!r}]", "the data have no such label")
+                self._refuse(f"class_weights.values.{label}", "the data have no such label")
 
     def to_json(self) -> Json:
         """The JSON of the message; what is None is left out."""
@@ -168,6 +169,12 @@ class ClassifierOptions:
                 reader.refuse("label_smoothing", "it needs the solver LINEAR_SOLVER_GRADIENT")
             if self.tunes:
                 reader.refuse("linear.solver", "the encoder is tuned, which this solver cannot")
+        most = self.ngrams.max_features or 0
+        if self.solver == CLOSED_FORM and most > MOST_CLOSED_FORM_FEATURES:
+            reader.refuse(
+                "ngrams.max_features",
+                f"a closed form solves for at most {MOST_CLOSED_FORM_FEATURES:,} at once",
+            )
         if self.early_stopping.disabled and self.max_epochs is None:
             reader.refuse("early_stopping.disabled", "max_epochs must then say when to stop")
         if self.thresholds is not None and not self.multi_label:

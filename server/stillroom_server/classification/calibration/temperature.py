@@ -30,16 +30,18 @@ def log_loss(
 
 
 def fit_temperature(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) -> float:
-    """The temperature of least ``log_loss``, in [0.001, 1000]; 1 where there is no text.
+    """The temperature of least loss, in [0.001, 1000]; 1 where there is no text.
 
-    The loss is convex in 1 / temperature: Newton's method, and halves where it leaves the bracket.
+    As if one text more had each answer: few texts that are all answered right would otherwise make
+    every answer certain (Platt, "Probabilistic Outputs for Support Vector Machines", 1999). The
+    loss is convex in 1 / temperature: Newton's method, and halves where it leaves the bracket.
     """
     known = len(targets) if targets.ndim == 2 else int((targets >= 0).sum())
     if not known:
         return 1.0
     low, high, inverse = 1.0 / MOST, 1.0 / LEAST, 1.0
     for _ in range(_STEPS):
-        _, slope, bend = _moments(scores, targets, inverse)
+        _, slope, bend = _moments(scores, targets, inverse, 1.0 / (known + 2.0))
         if slope > 0.0:
             high = inverse
         else:
@@ -54,9 +56,13 @@ def fit_temperature(scores: NDArray[np.floating[Any]], targets: NDArray[Any]) ->
 
 
 def _moments(
-    scores: NDArray[np.floating[Any]], targets: NDArray[Any], inverse: float
+    scores: NDArray[np.floating[Any]],
+    targets: NDArray[Any],
+    inverse: float,
+    doubt: float = 0.0,
 ) -> tuple[float, float, float]:
-    """The mean loss at 1 / temperature ``inverse``, and its two derivatives by that."""
+    """The mean loss at 1 / temperature ``inverse``, and its two derivatives by that. ``doubt``: the
+    share of a text that may have any label."""
     multi = targets.ndim == 2
     kept = np.arange(len(targets)) if multi else np.flatnonzero(targets >= 0)
     rows = max(1, _AT_ONCE // max(1, scores.shape[1]))
@@ -66,6 +72,7 @@ def _moments(
         given, truth = scores[part].astype(np.float64), targets[part]
         if multi:
             scaled = given * inverse
+            truth = truth * (1.0 - doubt) + doubt / 2.0
             small = np.exp(-np.abs(scaled))
             likely = np.where(scaled >= 0.0, 1.0, small) / (1.0 + small)
             loss += float((np.log1p(small) + np.maximum(scaled, 0.0) - truth * scaled).sum())
@@ -76,7 +83,8 @@ def _moments(
             likely = np.exp(given * inverse)
             sums = likely.sum(axis=1)
             likely /= sums[:, None]
-            true = given[np.arange(len(part)), truth]
+            true = given[np.arange(len(part)), truth] * (1.0 - doubt)
+            true += doubt * given.mean(axis=1)
             mean = (likely * given).sum(axis=1)
             loss += float((np.log(sums) - true * inverse).sum())
             slope += float((mean - true).sum())

@@ -61,9 +61,12 @@ def _portion(
         place = (error.field or "").removeprefix("texts[").removesuffix("]")
         if not place.isdecimal():
             raise
-        error.message = f"example {start + int(place)}: {error.message}"
-        error.field = field
-        raise
+        raise InvalidArgument(
+            f"example {start + int(place)}: {error.message}",
+            reason=error.reason,
+            field=field,
+            metadata=error.metadata,
+        ) from error
     if not np.isfinite(encoded.vectors).all():
         raise FailedPrecondition(
             "the encoder gives vectors that are not finite; its weights are damaged",

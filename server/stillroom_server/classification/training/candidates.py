@@ -14,7 +14,9 @@ from stillroom_server.classification.option_parts import (
     FROZEN,
     GRADIENT,
     LBFGS,
+    MOST_CLOSED_FORM_FEATURES,
     TABLE,
+    TOKEN_WEIGHTS,
     EarlyStopping,
     EncoderTuning,
     LinearHead,
@@ -23,27 +25,34 @@ from stillroom_server.classification.option_parts import (
     OptimizerOptions,
 )
 from stillroom_server.classification.options import ClassifierOptions, Head
-from stillroom_server.classification.training.closed_form import MOST_NGRAMS, MOST_TEXTS
+from stillroom_server.classification.training.closed_form import MOST_TEXTS
 
 # The weight of a norm in a mean loss of n texts is strength / n: the more texts, the less it says.
 _RIDGE = (0.2, 0.6, 2.0)
-_LOGISTIC = (0.05, 0.0167, 0.005)
+_LOGISTIC, _LOGISTIC_OF_FEW = (0.05, 0.0167, 0.005), (0.05, 0.005)
 _EPOCHS, _PATIENCE = 10, 3
 _FEW_EPOCHS, _MANY_TEXTS = 3, 100_000
 _BATCH, _MOST_BATCH = 128, 1024
-_HEAD_RATE, _ENCODER_RATE = 0.03, 0.003
+_HEAD_RATE, _ENCODER_RATE, _WEIGHT_RATE = 0.015, 0.003, 0.03
 _MLP_RATE, _HIDDEN, _DROPOUT = 0.01, 512, 0.3
+_FEW_A_LABEL = 16
 _NGRAMS = NgramOptions(on=True, min_n=2, max_n=2, max_features=1 << 16, min_count=1)
 _OFF = NgramOptions(on=False)
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """``texts``: of the training; ``few``: they are validated in folds, and a fit costs as many."""
+    """``texts``: those of a fit. ``folds``: they are validated in folds, so that a candidate takes
+    several fits."""
 
     texts: int
     labels: int
-    few: bool
+    folds: bool
+
+    @property
+    def few(self) -> bool:
+        """Whether nothing but a plain probe of the vectors pays."""
+        return self.folds and self.texts < _FEW_A_LABEL * self.labels
 
 
 def candidates(
@@ -71,7 +80,9 @@ def _heads(
     if solver == GRADIENT:
         yield LinearHead(GRADIENT, head.l2 or 0.0), _tuning(tuning, encoder)
         return
-    strengths = _RIDGE if solver == CLOSED_FORM else _LOGISTIC
+    strengths = _LOGISTIC_OF_FEW if facts.folds else _LOGISTIC
+    if solver == CLOSED_FORM:
+        strengths = _RIDGE
     chosen = [strength / facts.texts for strength in strengths] if head.l2 is None else [head.l2]
     for l2 in chosen:
         yield LinearHead(solver, l2), frozen
@@ -83,10 +94,11 @@ def _solver(options: ClassifierOptions, encoder: Encoder, facts: Circumstances) 
     asked = options.max_epochs is not None or options.optimizer != OptimizerOptions()
     if steps or asked or options.tunes:
         return GRADIENT
-    if facts.few and facts.texts <= MOST_TEXTS:
-        return CLOSED_FORM
+    if facts.few:
+        return LBFGS
     tunable = encoder.table is not None and options.tuning.mode is None
-    return GRADIENT if tunable or facts.texts > _MANY_TEXTS else LBFGS
+    wants_runs = encoder.table is not None and options.ngrams.on is not False
+    return GRADIENT if tunable or wants_runs or facts.texts > _MANY_TEXTS else LBFGS
 
 
 def _tuning(asked: EncoderTuning, encoder: Encoder) -> EncoderTuning:
@@ -100,8 +112,9 @@ def _ngrams(
     asked = options.ngrams
     if encoder.table is None or asked.on is False:
         return [_OFF]
-    own = asked != NgramOptions(asked.on)  # some number is given, and so min_n is
-    min_n = asked.min_n or (2 if own or options.solver != CLOSED_FORM else 1)
+    if facts.few and asked == NgramOptions() and not isinstance(options.head, MlpHead):
+        return [_OFF]
+    min_n = asked.min_n or _NGRAMS.min_n or 2
     chosen = NgramOptions(
         on=True,
         min_n=min_n,
@@ -114,7 +127,7 @@ def _ngrams(
 
 def _most_features(options: ClassifierOptions, facts: Circumstances) -> int:
     if options.solver == CLOSED_FORM and facts.texts > MOST_TEXTS:
-        return MOST_NGRAMS
+        return MOST_CLOSED_FORM_FEATURES
     return _NGRAMS.max_features or 1
 
 
@@ -151,7 +164,7 @@ def _filled(
         max_epochs=options.max_epochs
         or (_EPOCHS if facts.texts < 10 * _MANY_TEXTS else _FEW_EPOCHS),
         early_stopping=_stopping(options.early_stopping),
-        optimizer=_optimizer(options.optimizer, facts, isinstance(head, MlpHead)),
+        optimizer=_optimizer(options.optimizer, facts, head, tuning),
     )
 
 
@@ -165,11 +178,17 @@ def _stopping(asked: EarlyStopping) -> EarlyStopping:
     )
 
 
-def _optimizer(asked: OptimizerOptions, facts: Circumstances, mlp: bool) -> OptimizerOptions:
-    size = _MOST_BATCH if facts.texts > _MANY_TEXTS else min(_BATCH, max(8, facts.texts // 16))
+def _optimizer(
+    asked: OptimizerOptions, facts: Circumstances, head: Head, tuning: EncoderTuning
+) -> OptimizerOptions:
+    size = _MOST_BATCH if facts.texts > _MANY_TEXTS else min(_BATCH, max(8, facts.texts // 64))
+    rate = _MLP_RATE if isinstance(head, MlpHead) else _HEAD_RATE
+    tuned = _WEIGHT_RATE if tuning.mode == TOKEN_WEIGHTS else _ENCODER_RATE
     return OptimizerOptions(
         batch_size=asked.batch_size or size,
-        head_learning_rate=asked.head_learning_rate or (_MLP_RATE if mlp else _HEAD_RATE),
-        encoder_learning_rate=asked.encoder_learning_rate or _ENCODER_RATE,
+        head_learning_rate=asked.head_learning_rate or rate,
+        encoder_learning_rate=(
+            None if tuning.mode == FROZEN else asked.encoder_learning_rate or tuned
+        ),
         weight_decay=asked.weight_decay or 0.0,
     )

@@ -17,8 +17,6 @@ from stillroom_server.classification.training.lbfgs import check_finite
 from stillroom_server.classification.training.problem import NGRAM_SCALE, Problem
 from stillroom_server.inference.classifier.head import HeadArrays
 
-MOST_NGRAMS = 8192
-"""N-gram features that a closed form takes: it solves for as many unknowns at once."""
 MOST_TEXTS = 4096
 """Texts up to which it solves for texts rather than for features, whichever are fewer."""
 _ROWS = 2048

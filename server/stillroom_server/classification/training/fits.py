@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +52,10 @@ class Fits:
         tick: Callable[[float], None],
         over: Callable[[], bool],
         last: int | None = None,
+        rival: Sequence[float] = (),
     ) -> Fitted:
         """On ``rows``, which ``part`` names. ``tick`` hears of the share or the epochs that are
-        done; ``over``, ``last`` and what is raised are as in ``GradientFit``."""
+        done; ``over``, ``last``, ``rival`` and what is raised are as in ``GradientFit``."""
         problem = self._problem(options, part, rows)
         if options.solver == CLOSED_FORM:
             head = fit_closed_form(problem, _l2(options), lambda: tick(0.0))
@@ -75,6 +76,7 @@ class Fits:
             tick=tick,
             over=over,
             last=last,
+            rival=rival,
         )
         return fit.run().rounded(options.element_type or "float32")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from stillroom_server.inference.engines.base import Float32
 
 _WARM_STEPS = 20  # in which the rate rises
 _SEED_STEP = 1
+_SETTLED_SHARE = 0.3  # of all epochs, after which a training shows what it will be worth
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class GradientFit:
     time is up. ``table`` is of the student, whose copy is tuned if the settings say so.
 
     ``last`` None: early stopping decides; else the epoch after which it ends, on the schedule of
-    ``settings.epochs``.
+    ``settings.epochs``. ``rival``: the validation losses of another training, epoch by epoch; one
+    that falls behind it ends early.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class GradientFit:
         tick: Callable[[float], None],
         over: Callable[[], bool],
         last: int | None = None,
+        rival: Sequence[float] = (),
     ) -> None:
         self._problem = problem
         self._settings = settings
@@ -89,6 +92,7 @@ class GradientFit:
         self._name = name
         self._tick = tick
         self._over = over
+        self._rival = rival
         self._end = settings.epochs if last is None else min(last, settings.epochs)
         self._steps = math.ceil(len(problem) / settings.batch_size)
         self._network = Network(
@@ -169,8 +173,22 @@ class GradientFit:
         )
         state.loss_sum = 0.0
         self._judge(scores, loss)
+        if not state.stopped and self._behind(loss):
+            state.stopped = EARLY_STOPPED
         if not state.stopped and state.epoch >= self._end:
             state.stopped = MAX_EPOCHS
+
+    def _behind(self, loss: float) -> bool:
+        """Whether, once it has settled, it is worse than the other was: it will not overtake."""
+        epoch = self._state.epoch
+        settled = epoch >= _SETTLED_SHARE * self._settings.epochs
+        early_stops = self._settings.patience is not None
+        return (
+            early_stops
+            and settled
+            and epoch <= len(self._rival)
+            and (loss > self._rival[epoch - 1])
+        )
 
     def _judge(self, scores: Float32, loss: float) -> None:
         state, settings = self._state, self._settings

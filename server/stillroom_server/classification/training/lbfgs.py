@@ -42,14 +42,14 @@ def minimize(
     *,
     precondition: Callable[[Float32], Float32] | None = None,
     iterations: int = 300,
-    tolerance: float = 1e-5,
+    tolerance: float = 1e-4,
     stop: Callable[[], bool] = lambda: False,
 ) -> Minimum:
     """The least value of a convex function from ``start`` (p,) on, which is left as it is.
 
     ``precondition`` multiplies by what is near the inverse of the second derivative, up to a
-    factor. ``tolerance``: a relative gain of an iteration that is next to nothing. ``stop`` is asked after
-    each iteration. Raises Internal (LOSS_NOT_FINITE).
+    factor. ``tolerance``: a relative gain of an iteration that is next to nothing. ``stop`` is
+    asked after each iteration. Raises Internal (LOSS_NOT_FINITE).
     """
     theta = start.astype(np.float32)
     value, slope = objective(theta)

@@ -1,7 +1,7 @@
 """A head, and what is tuned of a static student, as one function with a derivative.
 
     vector = normalized sum of token_weights[t] * table[t] over the known tokens of a text
-    scores = layers(vector) + sum(rows of its n-grams) / sqrt(their number)
+    scores = layers(vector) + scale * sum(rows of its n-grams) / sqrt(their number)
 
 Written out by hand: for texts of some dozen tokens the arithmetic is sparse products, and nothing
 but numpy and scipy need be loaded for it.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from stillroom_server.classification.features.encoded import StudentTable, take_tokens
 from stillroom_server.classification.features.ngram_matrix import Sparse
-from stillroom_server.classification.training.problem import Problem
+from stillroom_server.classification.training.problem import STEP_SCALE, Problem
 from stillroom_server.inference.classifier.head import HeadArrays
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets
 
@@ -76,7 +76,7 @@ class Network:
             (self.values[f"weight{at}"], self.values[f"bias{at}"]) for at in range(self._depth)
         )
         rows = self.values.get(ROWS)
-        return HeadArrays(layers, None if rows is None else problem.with_rows(rows, 1.0))
+        return HeadArrays(layers, None if rows is None else problem.with_rows(rows, STEP_SCALE))
 
     def student_rows(self) -> Float32 | None:
         """The tuned student's rows, float32 (vocab, d); None where it is frozen."""
@@ -101,6 +101,7 @@ class Network:
         matrix: Sparse | None = None
         if problem.matrix is not None:
             matrix = problem.matrix[batch]
+            matrix.data *= np.float32(STEP_SCALE)
             if self._tuned is not None and drop.tokens:
                 matrix.data *= rng.random(matrix.nnz, dtype=np.float32) >= drop.tokens
         activations, masks = self._forward(vectors, rng, drop.hidden)

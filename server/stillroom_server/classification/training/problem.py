@@ -15,6 +15,8 @@ from stillroom_server.inference.engines.base import Float32, Ids, Offsets
 
 NGRAM_SCALE = 1.0
 """How large a bag of runs counts beside a vector, to a solver that holds both to one norm."""
+STEP_SCALE = 2.0
+"""The same to gradient steps, which move all weights alike."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,11 @@ class Problem:
         """A linear head of weights (d + features, K), as the solvers scale those of n-grams."""
         own = np.ascontiguousarray(weights[: self.dimensions])
         return HeadArrays(
-            ((own, np.ascontiguousarray(bias)),), self.with_rows(weights[self.dimensions :])
+            ((own, np.ascontiguousarray(bias)),),
+            self.with_rows(weights[self.dimensions :], NGRAM_SCALE),
         )
 
-    def with_rows(self, rows: Float32, scale: float = NGRAM_SCALE) -> NgramArrays | None:
+    def with_rows(self, rows: Float32, scale: float) -> NgramArrays | None:
         """The chosen runs with what they add, (features, K)."""
         if self.ngrams is None:
             return None

@@ -24,6 +24,7 @@ from stillroom_server.classification.data.prepared import Prepared
 from stillroom_server.classification.features.encoded import Encoded, Encoder
 from stillroom_server.classification.options import ClassifierOptions
 from stillroom_server.classification.splits import Folds, Split
+from stillroom_server.classification.training.blas import one_thread
 from stillroom_server.classification.training.candidates import Circumstances, candidates
 from stillroom_server.classification.training.fits import Corpus, Fits
 from stillroom_server.classification.training.fitted import TIME_BUDGET, Fitted
@@ -92,7 +93,8 @@ def train(
     work = _Work(
         prepared, split, encoder, encoded, validation, options, context, checkpoints, clock
     )
-    return work.run()
+    with one_thread():
+        return work.run()
 
 
 class _Work:
@@ -131,7 +133,7 @@ class _Work:
             if number and self._timer.spent:
                 break
             began = self._trail.seconds
-            scores = self._measure(number, tried)
+            scores = self._measure(number, tried, best)
             targets = self._plan.judged_targets[self._plan.measured]
             merits.append((merit(scores, targets), self._trail.seconds - began))
             if number and _better(merits[number][0], merits[best][0]):
@@ -146,7 +148,7 @@ class _Work:
         self._context.progress("calibrate", 1, 1, unit="classifiers")
         return trained
 
-    def _measure(self, number: int, tried: ClassifierOptions) -> Float32:
+    def _measure(self, number: int, tried: ClassifierOptions, best: int) -> Float32:
         """Scores (m, K) of all measured texts, by fits that did not see them."""
         measured = self._plan.measured
         out: Float32 | None = None
@@ -154,7 +156,8 @@ class _Work:
             name = f"{number}.{at}"
             found = self._trail.get(name)
             if found is None:
-                fitted = self._fit(tried, at)
+                rival = self._trail.get(f"{best}.{at}") if number else None
+                fitted = self._fit(tried, at, rival[1]["epochs"] if rival else [])
                 scores = fitted.scores(self._plan.judged.take(part.judged), self._table)
                 arrays, facts = fitted.to_arrays()
                 if self._plan.everything is not None:
@@ -171,14 +174,20 @@ class _Work:
         assert out is not None
         return out
 
-    def _fit(self, tried: ClassifierOptions, at: int) -> Fitted:
+    def _fit(self, tried: ClassifierOptions, at: int, rival: Sequence[dict[str, Any]]) -> Fitted:
         part = self._plan.parts[at]
         judged = Validation(
             self._plan.judged.take(part.judged), self._plan.judged_targets[part.judged]
         )
         self._timer.next()
         return self._fits.fit(
-            tried, f"part {at}", part.train, judged, tick=self._tick, over=self._timer.over
+            tried,
+            f"part {at}",
+            part.train,
+            judged,
+            tick=self._tick,
+            over=self._timer.over,
+            rival=[float(epoch["validation_loss"]) for epoch in rival],
         )
 
     def _final(self, best: int) -> Fitted:
