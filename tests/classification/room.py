@@ -126,8 +126,8 @@ class Room:
 
 def decided(registry: Registry, name: str) -> dict[str, str]:
     """The digest of each file that the seed decides, of a model's newest version: all but those
-    that tell how long it took."""
-    timed = ("README.md", "report.html", "stillroom.json")
+    that tell its name, too."""
+    named = ("README.md", "report.html", "stillroom.json")
     files = {file.path: file.digest for file in registry.resolve(name).files}
-    assert {"classifier.json", "classifier.safetensors", *timed} <= set(files), files
-    return {path: digest for path, digest in files.items() if path not in timed}
+    assert {"classifier.json", "classifier.safetensors", *named} <= set(files), files
+    return {path: digest for path, digest in files.items() if path not in named}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from classification.contexts import Context
 from classification.room import TOPICS, Room, asking, multiple, single
+from google.protobuf import json_format
 
+from stillroom.v1 import classification_service_pb2 as pb
 from stillroom_registry.errors import (
     Aborted,
     Cancelled,
@@ -85,6 +88,7 @@ def test_a_multi_label_classifier(room: Room) -> None:
     assert described["task"] == "CLASSIFICATION_TASK_MULTI_LABEL"
     assert len(described["thresholds"]) == len(LABELS)
     assert all(0 < threshold < 1 for threshold in described["thresholds"])
+    check_shapes(result)
     assert "confusion" not in result["report"]
     assert result["report"]["micro_f1"] > 0.6
 
@@ -93,6 +97,7 @@ def test_validation_data_of_its_own(room: Room) -> None:
     """Labels that occur only there are errors, not crashes."""
     own = [*single(3, seed=5), ["the hospital and the elephant", ["elsewhere"]]]
     result = room.train(asking(validation_data={"examples": own}))
+    check_shapes(result)
     report, data = result["report"], result["data"]
     assert result["classifier"]["labels"] == LABELS
     assert data["validation_source"] == "VALIDATION_SOURCE_GIVEN"
@@ -126,8 +131,11 @@ def test_odd_texts_are_reported(room: Room) -> None:
 
 def test_the_same_request_and_seed_give_the_same_bytes(room: Room) -> None:
     room.train()
-    room.train(asking(name="twin"))
-    assert room.bytes_of("twin") == room.bytes_of()
+    room.train()
+    first, second = (room.registry.get_version("sorter", number) for number in (1, 2))
+    assert first.files == second.files
+    room.train(asking(options={"seed": "7"}))
+    assert room.registry.get_version("sorter", 3).files != second.files
 
 
 @pytest.mark.parametrize(
@@ -148,13 +156,29 @@ def test_the_same_request_and_seed_give_the_same_bytes(room: Room) -> None:
     ids=lambda options: next(iter(options)),
 )
 def test_what_was_asked_for_is_what_comes(room: Room, options: dict[str, Any]) -> None:
-    found = room.train(asking(options=options))["classifier"]["options"]
+    result = room.train(asking(options=options))
+    check_shapes(result)
+    found = result["classifier"]["options"]
     for name, value in options.items():
         if isinstance(value, dict):
             assert {key: found[name][key] for key in value} == value
         else:
             assert found[name] == value
-    assert room.evaluate({"model": "sorter", "data": {"examples": single(2)}})["report"]
+    check_shapes(room.evaluate({"model": "sorter", "data": {"examples": single(2)}}))
+
+
+def check_shapes(result: dict[str, Any]) -> None:
+    """What executors tell is JSON of the protocol's messages, with nothing more in it."""
+    kinds = {
+        "classifier": pb.ClassifierDescription,
+        "report": pb.ClassificationReport,
+        "data": pb.DataReport,
+        "training": pb.TrainingReport,
+    }
+    assert set(result) <= {"model_version", *kinds}
+    for name, kind in kinds.items():
+        if name in result:
+            json_format.ParseDict(json.loads(json.dumps(result[name])), kind())
 
 
 # Bad input and bad luck
@@ -193,6 +217,9 @@ class DeletesIn(Context):
         super().progress(phase, *numbers, unit=unit, message=message)
         if phase == self._phase and self._room.has("tiny"):
             self._room.registry.delete_version("tiny", 1)
+            self._room.registry.collect_garbage(
+                grace=timedelta(0), now=datetime.now(UTC) + timedelta(hours=2)
+            )
 
 
 @pytest.mark.parametrize("phase", ["data", "train", "publish"])
@@ -290,11 +317,27 @@ def test_a_loss_that_is_no_number(room: Room, solver: str, monkeypatch: pytest.M
     assert not room.has()
 
 
+def test_a_time_budget_ends_the_training_not_the_operation(room: Room) -> None:
+    options = {
+        "linear": {"solver": "LINEAR_SOLVER_GRADIENT"},
+        "max_epochs": 10_000,
+        "early_stopping": {"disabled": True},
+        "time_budget_seconds": 0.3,
+    }
+    result = room.train(asking(options=options))
+    assert result["training"]["end"] == "TRAINING_END_TIME_BUDGET"
+    assert result["report"]["accuracy"] > 0.5
+
+
 def test_a_budget_that_is_too_small(room: Room) -> None:
-    with pytest.raises(FailedPrecondition) as caught:
-        room.train(asking(budget={"result_bytes": "1000"}))
-    assert (caught.value.reason, caught.value.field) == ("BUDGET_EXCEEDED", "budget.result_bytes")
-    assert not room.has()
+    for limits in ({"result_bytes": "1000"}, {"seconds": 0.001}, {"memory_bytes": "100"}):
+        with pytest.raises(FailedPrecondition) as caught:
+            room.train(asking(budget=limits))
+        assert caught.value.reason == "BUDGET_EXCEEDED"
+        assert caught.value.field == f"budget.{next(iter(limits))}"
+        assert not room.has()
+    room.train(asking(budget={"result_bytes": "10000000", "seconds": 3600}))
+    assert room.has()
 
 
 def test_a_full_disk_is_said_plainly(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
