@@ -3,6 +3,7 @@ it is still there."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Literal, TypeAlias
 from stillroom_registry.errors import Cancelled, FailedPrecondition, NotFound
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_server.inference.transformer.files import is_transformer_student
+
+_log = logging.getLogger(__name__)
 
 EncoderKind: TypeAlias = Literal["static", "transformer", "teacher"]
 
@@ -72,24 +75,38 @@ def still_registered(registry: Registry, version: ModelVersion, field: str) -> I
     except Cancelled:
         raise
     except Exception as error:
-        resolve_again(registry, version, field, error)
+        if _is_gone(registry, version):
+            raise _deleted(version, field) from error
         raise
 
 
-def resolve_again(
-    registry: Registry, version: ModelVersion, field: str, cause: BaseException | None = None
-) -> None:
+def check_registered(registry: Registry, version: ModelVersion, field: str) -> None:
     """Raises NotFound (ENCODER_DELETED, or MODEL_DELETED for a field that names no encoder) when
     ``version`` is registered no more."""
     try:
         registry.resolve(version.name)
     except NotFound as error:
-        raise NotFound(
-            f"{version.name} was deleted while it was needed",
-            reason="ENCODER_DELETED" if field == "encoder" else "MODEL_DELETED",
-            field=field,
-            metadata={"name": version.name},
-        ) from cause or error
+        raise _deleted(version, field) from error
+
+
+def _is_gone(registry: Registry, version: ModelVersion) -> bool:
+    """False where that cannot be told: it is asked in the middle of another failure."""
+    try:
+        registry.resolve(version.name)
+    except NotFound:
+        return True
+    except Exception:
+        _log.warning("cannot look for %s", version.name, exc_info=True)
+    return False
+
+
+def _deleted(version: ModelVersion, field: str) -> NotFound:
+    return NotFound(
+        f"{version.name} was deleted while it was needed",
+        reason="ENCODER_DELETED" if field == "encoder" else "MODEL_DELETED",
+        field=field,
+        metadata={"name": version.name},
+    )
 
 
 def _kind(version: ModelVersion, folder: Path) -> EncoderKind:

@@ -15,8 +15,8 @@ from stillroom_registry.errors import FailedPrecondition, NotFound
 from stillroom_registry.registry import ModelKind, Registry
 from stillroom_server.classification.access import DataAccess
 from stillroom_server.classification.encoders import (
+    check_registered,
     find_encoder,
-    resolve_again,
     still_registered,
 )
 from stillroom_server.classification.exhaustion import exhaustion
@@ -122,7 +122,7 @@ class TrainClassifierExecutor:
 
         def succeed(connection: Any, published: Any) -> None:
             # Nobody can delete the encoder between this look and the commit.
-            resolve_again(self._registry, version, "encoder")
+            check_registered(self._registry, version, "encoder")
             context.progress("publish", 1, 1, unit="classifiers")
             result["model_version"] = published.name
             context.succeed(connection, result)
