@@ -33,13 +33,14 @@ class Answers(NamedTuple):
     abstained: Bools | None
 
 
-def answer(logits: Float32, warnings: Warnings, how: ClassifyPlan) -> Answers:
-    """The answers about texts of scores (n, K); those with a warning are abstained from."""
+def answer(scores: Float32, warnings: Warnings, how: ClassifyPlan) -> Answers:
+    """The answers about texts of calibrated scores (n, K); those with a warning are abstained
+    from."""
     if how.thresholds is None and how.top_k <= 1:
-        counts, indices, values, sure = _best(logits, how.temperature)
+        counts, indices, values, sure = _best(scores)
         applies = None
     else:
-        found = probabilities(logits, how.temperature, how.task)
+        found = probabilities(scores, 1.0, how.task)
         sure = confidences(found, how.task, how.thresholds)
         counts, indices, values, applies = _ranked(found, how)
     abstained = sure < np.float32(how.abstention_threshold)
@@ -53,14 +54,13 @@ def only_named(indices: Int32, labels: Sequence[str]) -> tuple[Int32, list[str]]
     return inverse.astype(np.int32), [labels[i] for i in used.tolist()]
 
 
-def _best(logits: Float32, temperature: float) -> tuple[Int32, Int32, Float32, Float32]:
+def _best(scores: Float32) -> tuple[Int32, Int32, Float32, Float32]:
     """The best label of each text: softmax needs no division of all the others."""
-    indices = logits.argmax(axis=1)
-    scaled = logits * (1 / temperature)
-    scaled -= scaled.max(axis=1, keepdims=True)
+    indices = scores.argmax(axis=1)
+    scaled = scores - scores.max(axis=1, keepdims=True)
     np.exp(scaled, out=scaled)
     values = 1 / scaled.sum(axis=1)
-    return np.ones(len(logits), np.int32), indices.astype(np.int32), values, values
+    return np.ones(len(scores), np.int32), indices.astype(np.int32), values, values
 
 
 def _ranked(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32, Bools | None]:

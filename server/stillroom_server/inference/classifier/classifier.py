@@ -81,7 +81,7 @@ class Classifier:
         self.dimensions = files.description.dimensions
         self.encoder = files.encoder
         self.encoder_version = files.description.encoder_version
-        self._head = Head(files.head)
+        self._head = Head(files.head, files.description.temperature)
         self._embedder = embedder
         self._clock = clock
         self._default_plan = plan(DEFAULT_CLASSIFY_OPTIONS, files.description)
@@ -233,8 +233,8 @@ class Classifier:
             ClassifyTimings(took.tokenize, took.infer, self._clock() - start, took.queue),
         )
 
-    def logits(self, texts: Sequence[str]) -> tuple[Float32, Warnings]:
-        """The scores (n, K) of texts before calibration, and their warnings: for evaluations."""
+    def scores(self, texts: Sequence[str]) -> tuple[Float32, Warnings]:
+        """The calibrated scores (n, K) of texts, and their warnings."""
         embedder = self._embedder
         if embedder is None:
             raise self._no_vectors()

@@ -7,9 +7,10 @@ The layers have ReLU between them. Everything here is numpy on whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from stillroom_server.inference.classifier.ngrams import (
     count_runs,
 )
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets
+from stillroom_server.inference.engines.gather import csr_matvecs
 
 __all__ = [
     "Head",
@@ -71,19 +73,35 @@ class HeadArrays:
 
 
 class Head:
-    """Computes scores. Safe under any threads."""
+    """Computes scores, divided by ``temperature``. Safe under any threads.
 
-    def __init__(self, arrays: HeadArrays) -> None:
-        self.arrays = arrays
+    ``score_one`` does so for one text in a fraction of the calls, where the head is linear and has
+    n-gram features; None where it cannot.
+    """
+
+    def __init__(self, arrays: HeadArrays, temperature: float = 1.0) -> None:
+        scale = np.float32(1 / temperature)
+        last = len(arrays.layers) - 1
         self._layers = [
-            (np.ascontiguousarray(w, np.float32), np.ascontiguousarray(b, np.float32))
-            for w, b in arrays.layers
+            (
+                np.ascontiguousarray(w * scale if i == last else w, np.float32),
+                np.ascontiguousarray(b * scale if i == last else b, np.float32),
+            )
+            for i, (w, b) in enumerate(arrays.layers)
         ]
-        self._ngrams = None if arrays.ngrams is None else Ngrams(arrays.ngrams)
+        self._ngrams: Ngrams | None = None
+        self.score_one: OneScore | None = None
         self.dimensions = arrays.dimensions
         self.outputs = arrays.outputs
         self.nbytes = sum(w.nbytes + b.nbytes for w, b in self._layers)
-        self.nbytes += self._ngrams.nbytes if self._ngrams else 0
+        if arrays.ngrams is not None:
+            # The bias before the rows: one sum then has both.
+            table = np.concatenate((self._layers[last][1][None], arrays.ngrams.rows * scale))
+            self._ngrams = Ngrams(replace(arrays.ngrams, rows=table[1:]))
+            self.nbytes += self._ngrams.nbytes
+            multiply = csr_matvecs()
+            if not last and multiply is not None:
+                self.score_one = OneScore(self._layers[0][0], table, self._ngrams, multiply)
 
     @property
     def reads_tokens(self) -> bool:
@@ -109,6 +127,41 @@ class Head:
                 raise ValueError("this head reads tokens too")
             out += self._ngrams.sums(ids, offsets)
         return out
+
+
+class OneScore:
+    """The scores of one text by a linear head with n-gram features, in three array operations.
+
+    ``table`` float32 (R + 2, K) has the bias in its first row and those of ``ngrams`` behind it.
+    """
+
+    def __init__(
+        self, weights: Float32, table: Float32, ngrams: Ngrams, multiply: Callable[..., None]
+    ) -> None:
+        self._weights = weights
+        self._table = table.reshape(-1)
+        self._size = table.shape
+        self._found = ngrams.of_one
+        self._multiply = multiply
+
+    def __call__(self, vector: Float32, ids: Ids) -> Float32:
+        """Scores float32 (K,) of a vector (d,) and the tokens of its text."""
+        rows = [0, *[row + 1 for row in self._found(ids)]]
+        ends, factors = _factors(len(rows))
+        out: Float32 = vector.dot(self._weights)
+        size, labels = self._size
+        indices = np.array(rows, np.int32)
+        self._multiply(1, size, labels, ends, indices, factors, self._table, out)
+        return out
+
+
+@lru_cache(1024)
+def _factors(rows: int) -> tuple[npt.NDArray[np.int32], Float32]:
+    """Where the only row of a sparse matrix of so many entries ends, and its entries: 1 for the
+    bias, and for each run one over the square root of their number. Only to read."""
+    factors = np.full(rows, max(1, rows - 1) ** -0.5, np.float32)
+    factors[0] = 1
+    return np.array((0, rows), np.int32), factors
 
 
 def probabilities(logits: Float32, temperature: float, task: str) -> Float32:

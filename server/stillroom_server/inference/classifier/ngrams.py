@@ -75,7 +75,7 @@ class Ngrams:
         occurs twice is there twice.
         """
         if len(offsets) == 2 and len(ids) <= _FEW_TOKENS:
-            few = self._of_few(ids)
+            few = np.array(self._of_few(ids), np.int32)
             return few, offsets_of_one(len(few))
         parts = [self._of_many(i, o) for i, o in blocks(ids, offsets)]
         if len(parts) == 1:
@@ -86,6 +86,13 @@ class Ngrams:
             np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, np.int32),
             np.concatenate([np.zeros(1, np.int64), *ends]),
         )
+
+    def of_one(self, ids: Ids) -> list[int]:
+        """The rows of the counted runs of one text."""
+        if len(ids) <= _FEW_TOKENS:
+            return self._of_few(ids)
+        rows: list[int] = self._of_many(ids, offsets_of_one(len(ids)))[0].tolist()
+        return rows
 
     def sums(self, ids: Ids, offsets: Offsets) -> Float32:
         """float32 (n, K): the sum of the rows of each text's counted runs, divided by the square
@@ -100,7 +107,7 @@ class Ngrams:
         out *= (1 / np.sqrt(counts))[:, None]
         return out
 
-    def _of_few(self, ids: Ids) -> Int32:
+    def _of_few(self, ids: Ids) -> list[int]:
         """One short text, token by token: numpy's fixed costs are several times as much."""
         tokens: list[int] = ids.tolist()
         slots, prints, mask = self._slot_view, self._print_view, self._mask
@@ -119,7 +126,7 @@ class Ngrams:
                     row = slots[place & mask]
                     if row and prints[place & mask] == mark:
                         found.append(row)
-        return np.array(found, np.int32)
+        return found
 
     def _of_many(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
         total, width = len(ids), self._max - self._min + 1

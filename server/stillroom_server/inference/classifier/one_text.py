@@ -18,6 +18,8 @@ from stillroom_server.inference.engines.base import StudentEngine
 from stillroom_server.inference.numerics import normalize
 from stillroom_server.inference.tokenizers.base import Tokenizer
 
+_SAFE = 60.0  # up to here no exponential, and no sum of them, leaves the range of float32
+
 
 class OneAnswer(NamedTuple):
     """The best label's index and probability, which is the confidence; the last three are
@@ -42,15 +44,14 @@ class OneLabel:
         head: Head,
         *,
         max_tokens: int,
-        temperature: float,
         abstention_threshold: float,
         clock: Callable[[], float],
     ) -> None:
         self._encode = tokenizer.encode
         self._pool = engine.pool
         self._logits = head.logits
+        self._score_one = head.score_one
         self._max_tokens = max_tokens
-        self._factor = np.float32(1 / temperature)
         self._threshold = np.float32(abstention_threshold)
         self._clock = clock
 
@@ -72,7 +73,6 @@ class OneLabel:
             embedder.engine,
             head,
             max_tokens=encoding.max_tokens,
-            temperature=how.temperature,
             abstention_threshold=how.abstention_threshold,
             clock=clock,
         )
@@ -94,14 +94,18 @@ class OneLabel:
         if not normalize(vectors):
             return None
         inferred = clock()
-        scores = self._logits(vectors, ids, offsets)[0]
-        index = int(scores.argmax())
-        scores *= self._factor
-        scores -= scores[index]
+        if self._score_one is not None:
+            scores = self._score_one(vectors[0], ids)
+        else:
+            scores = self._logits(vectors, ids, offsets)[0]
+        best = int(scores.argmax())
+        top = float(scores[best])
+        if not -_SAFE < top < _SAFE:
+            scores -= scores[best]
         np.exp(scores, out=scores)
-        probability = np.float32(1) / scores.sum()
+        probability = scores[best] / np.add.reduce(scores)
         return OneAnswer(
-            index,
+            best,
             float(probability),
             bool(probability < self._threshold),
             tokens,

@@ -40,7 +40,6 @@ class ClassifyPlan(NamedTuple):
 
     task: Task
     labels: int
-    temperature: float
     top_k: int
     thresholds: npt.NDArray[np.float32] | None
     abstention_threshold: float
@@ -92,7 +91,6 @@ def plan(options: ClassifyOptions, description: Description) -> ClassifyPlan:
     return ClassifyPlan(
         task=description.task,
         labels=labels,
-        temperature=description.temperature,
         top_k=min(options.top_k, labels),
         thresholds=np.asarray(thresholds, np.float32) if multi_label else None,
         abstention_threshold=(

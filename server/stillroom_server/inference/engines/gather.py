@@ -46,7 +46,7 @@ class CsrKernel:
     """``SumRows`` by scipy's csr_matvecs."""
 
     def __init__(self, sparsetools: Any) -> None:
-        self._multiply: Callable[..., None] = sparsetools.csr_matvecs
+        self.multiply: Callable[..., None] = sparsetools.csr_matvecs
         # Read by all threads, written by none.
         self._ones: npt.NDArray[np.float32] = np.ones(_ONES, np.float32)
 
@@ -54,7 +54,7 @@ class CsrKernel:
         total = len(ids)
         ones = self._ones[:total] if total <= _ONES else np.ones(total, np.float32)
         # Both index arrays must be of one type, int32 here.
-        self._multiply(
+        self.multiply(
             len(out),
             len(table),
             out.shape[1],
@@ -73,6 +73,13 @@ def numpy_sum_rows(ids: Ids, offsets: Offsets, table: Float32, out: Float32) -> 
         part = slice(start, start + _NUMPY_ROWS)
         texts, first = np.unique(text_of_token[part], return_index=True)
         out[texts] += np.add.reduceat(table[ids[part]], first, axis=0)
+
+
+def csr_matvecs() -> Callable[..., None] | None:
+    """scipy's routine itself, where it is there and right: its arguments are as ``CsrKernel``
+    gives them, with any float32 factors in place of the ones."""
+    kernel = _choose_kernel()
+    return kernel.multiply if isinstance(kernel, CsrKernel) else None
 
 
 def _choose_kernel() -> SumRows:
