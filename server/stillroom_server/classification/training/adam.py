@@ -39,18 +39,28 @@ class Adam:
     ) -> None:
         """One step of an array, or of its ``rows`` (k,), each once, with ``slope`` (k, ...). The
         moments of rows move only with them: a rare token is not pushed on by texts without it."""
-        place: Any = slice(None) if rows is None else rows
-        mean = self.first[name][place] * np.float32(_BETA1)
-        mean += np.float32(1.0 - _BETA1) * slope
-        square = self.second[name][place] * np.float32(_BETA2)
-        square += np.float32(1.0 - _BETA2) * (slope * slope)
-        self.first[name][place] = mean
-        self.second[name][place] = square
-        np.sqrt(square, out=square)
-        square *= np.float32(1.0 / math.sqrt(1.0 - _BETA2**self.steps))
-        square += np.float32(_EPSILON)
-        mean *= np.float32(rate / (1.0 - _BETA1**self.steps))
-        mean /= square
+        value, first, second = self.values[name], self.first[name], self.second[name]
+        mean = first if rows is None else first.take(rows, axis=0)
+        square = second if rows is None else second.take(rows, axis=0)
+        part = slope * np.float32(1.0 - _BETA1)
+        mean *= np.float32(_BETA1)
+        mean += part
+        np.multiply(slope, slope, out=part)
+        part *= np.float32(1.0 - _BETA2)
+        square *= np.float32(_BETA2)
+        square += part
+        np.sqrt(square, out=part)
+        part *= np.float32(1.0 / math.sqrt(1.0 - _BETA2**self.steps))
+        part += np.float32(_EPSILON)
+        np.divide(mean, part, out=part)
+        part *= np.float32(rate / (1.0 - _BETA1**self.steps))
+        if rows is None:
+            if decay:
+                part += np.float32(rate * decay) * value
+            value -= part
+            return
+        old = value.take(rows, axis=0)
         if decay:
-            mean += np.float32(rate * decay) * self.values[name][place]
-        self.values[name][place] -= mean
+            part += np.float32(rate * decay) * old
+        old -= part
+        first[rows], second[rows], value[rows] = mean, square, old

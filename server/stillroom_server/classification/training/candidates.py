@@ -33,7 +33,9 @@ _LOGISTIC, _LOGISTIC_OF_FEW = (0.05, 0.0167, 0.005), (0.05, 0.005)
 _EPOCHS, _PATIENCE = 10, 3
 _FEW_EPOCHS, _MANY_TEXTS = 3, 100_000
 _BATCH, _MOST_BATCH = 128, 1024
-_HEAD_RATE, _ENCODER_RATE, _WEIGHT_RATE = 0.015, 0.003, 0.03
+# Many labels gain by small steps, few labels by large ones.
+_HEAD_RATE, _HEAD_RATE_OF_MANY, _MANY_LABELS = 0.03, 0.01, 24
+_ENCODER_RATE, _WEIGHT_RATE = 0.003, 0.03
 _MLP_RATE, _HIDDEN, _DROPOUT = 0.01, 512, 0.3
 _FEW_A_LABEL = 16
 _NGRAMS = NgramOptions(on=True, min_n=2, max_n=2, max_features=1 << 16, min_count=1)
@@ -64,6 +66,10 @@ def candidates(
         for head, tuning in _heads(options, encoder, facts):
             found.append(_filled(options, encoder, facts, head, tuning, ngrams))
     return found
+
+
+def _takes_steps(head: Head) -> bool:
+    return isinstance(head, MlpHead) or head.solver == GRADIENT
 
 
 def _heads(
@@ -139,7 +145,6 @@ def _filled(
     tuning: EncoderTuning,
     ngrams: NgramOptions,
 ) -> ClassifierOptions:
-    steps = isinstance(head, MlpHead) or head.solver == GRADIENT
     encoding = replace(
         options.encoding,
         max_tokens=encoder.max_tokens,
@@ -157,7 +162,7 @@ def _filled(
         label_smoothing=options.label_smoothing or 0.0,
         element_type=stored if tuning.mode == TABLE else None,
     )
-    if not steps:
+    if not _takes_steps(head):
         return replace(filled, max_epochs=None, optimizer=OptimizerOptions())
     return replace(
         filled,
@@ -182,7 +187,8 @@ def _optimizer(
     asked: OptimizerOptions, facts: Circumstances, head: Head, tuning: EncoderTuning
 ) -> OptimizerOptions:
     size = _MOST_BATCH if facts.texts > _MANY_TEXTS else min(_BATCH, max(8, facts.texts // 64))
-    rate = _MLP_RATE if isinstance(head, MlpHead) else _HEAD_RATE
+    rate = _HEAD_RATE_OF_MANY if facts.labels >= _MANY_LABELS else _HEAD_RATE
+    rate = _MLP_RATE if isinstance(head, MlpHead) else rate
     tuned = _WEIGHT_RATE if tuning.mode == TOKEN_WEIGHTS else _ENCODER_RATE
     return OptimizerOptions(
         batch_size=asked.batch_size or size,

@@ -42,7 +42,7 @@ def minimize(
     *,
     precondition: Callable[[Float32], Float32] | None = None,
     iterations: int = 300,
-    tolerance: float = 1e-4,
+    tolerance: float = 3e-4,
     stop: Callable[[], bool] = lambda: False,
 ) -> Minimum:
     """The least value of a convex function from ``start`` (p,) on, which is left as it is.
