@@ -317,6 +317,16 @@ def test_a_loss_that_is_no_number(room: Room, solver: str, monkeypatch: pytest.M
     assert not room.has()
 
 
+def test_the_example_that_may_not_be_cut_is_named(room: Room) -> None:
+    options = {"encoding": {"truncate": False, "max_tokens": 12}}
+    long = ["the river " * 10, ["nature"]]
+    with pytest.raises(InvalidArgument, match="example 26: ") as caught:
+        room.train(
+            asking([*single(), ["", ["nature"]], ["a river", ["nature"]], long], options=options)
+        )
+    assert (caught.value.reason, caught.value.field) == ("TEXT_TOO_LONG", "data")
+
+
 def test_a_time_budget_ends_the_training_not_the_operation(room: Room) -> None:
     options = {
         "linear": {"solver": "LINEAR_SOLVER_GRADIENT"},

@@ -82,6 +82,22 @@ def test_what_was_encoded_is_not_encoded_again(
     assert room.bytes_of() == room.bytes_of("whole")
 
 
+def test_others_have_their_turn_between_portions(
+    room: Room, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("transformer.TransformerEncoder", "teacher.TeacherEncoder"):
+        monkeypatch.setattr(f"stillroom_server.classification.features.{name}.texts_at_once", 4)
+    context = room.context()
+    for _ in range(3):  # the last of four portions is as the first
+        context.die_at, context.checkpoints = 1, 0
+        with pytest.raises(Killed):
+            room.attempt(request_of(encoder), context)
+        assert context.saved[-1] == "encode"
+    context.die_at = context.checkpoints = 0
+    room.train(request_of(encoder), context)
+    assert context.checkpoints == 0
+
+
 def _never(*_: Any) -> Any:
     raise AssertionError("encoded again")
 

@@ -113,7 +113,13 @@ class EvaluateClassifierExecutor:
             cache=self._registry.data_dir / "cache" / "verdicts",
             path="options",
         )
-        encoded = encode_texts(encoder, prepared.texts, context, kept=context.workspace / "vectors")
+        encoded = encode_texts(
+            encoder,
+            prepared.texts,
+            context,
+            kept=context.workspace / "vectors",
+            saved=context.give_way,
+        )
         scores = scores_of(files.head, encoded, context)
         prepared = note_tokens(prepared, unknown=~encoded.known, truncated=encoded.truncated)
         return prepared, scores, ~encoded.known

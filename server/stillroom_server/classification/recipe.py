@@ -111,11 +111,23 @@ def _encoded(job: Job, prepared: Prepared, given: Examples | None) -> _Data:
         job.clock,
     )
     kept = job.workspace / "vectors"
-    encoded = encode_texts(encoder, prepared.texts, context, kept=kept)
+    encoded = encode_texts(
+        encoder,
+        prepared.texts,
+        context,
+        places=prepared.kept,
+        kept=kept,
+        saved=context.give_way,
+    )
     other = None
     if prepared.validation_texts is not None:
         other = encode_texts(
-            encoder, prepared.validation_texts, context, field="validation_data", kept=kept
+            encoder,
+            prepared.validation_texts,
+            context,
+            field="validation_data",
+            kept=kept,
+            saved=context.give_way,
         )
     prepared = note_tokens(
         prepared,
