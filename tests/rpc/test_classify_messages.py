@@ -185,7 +185,7 @@ def test_no_answer_is_larger_than_expected(
     result = result._replace(label_indices=np.arange(rows * each, dtype=np.int32)[::-1] % labels)
     element_type = ElementType.FLOAT32 if vectors else None
     how = ClassifyPlan(
-        Task.MULTI_LABEL, labels, 1.0, each, np.float32(0.5), 0.0, DEFAULT_OPTIONS, element_type
+        Task.MULTI_LABEL, labels, each, np.float32(0.5), 0.0, DEFAULT_OPTIONS, element_type
     )
     _, data = encoded(result, known, element_type)
     most = classify_messages.answer_bytes(rows, Labels(known), DIMENSIONS, how)
