@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gradient": {"linear": {"solver": "LINEAR_SOLVER_GRADIENT"}, **STEPS},
     "mlp": {"mlp": {"hidden_sizes": [16]}, **STEPS},
     "weights": {"encoder_tuning": {"mode": "ENCODER_TUNING_MODE_TOKEN_WEIGHTS"}, **STEPS},
+    "focal": {"focal_gamma": 2.0, "label_smoothing": 0.05, **STEPS},
     "auto": {},
 }
 

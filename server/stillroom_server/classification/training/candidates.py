@@ -5,8 +5,11 @@ The numbers were chosen on parts of the training texts of Banking77 and TREC tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from stillroom_server.classification.features.encoded import Encoder
 from stillroom_server.classification.option_parts import (
@@ -29,13 +32,13 @@ from stillroom_server.classification.training.closed_form import MOST_TEXTS
 
 # The weight of a norm in a mean loss of n texts is strength / n: the more texts, the less it says.
 _RIDGE = (0.2, 0.6, 2.0)
-_LOGISTIC, _LOGISTIC_OF_FEW = (0.05, 0.0167, 0.005), (0.05, 0.005)
+_LOGISTIC, _LOGISTIC_IN_FOLDS, _LOGISTIC_OF_FEW = (0.05, 0.0167, 0.005), (0.05, 0.005), (0.0167,)
 _EPOCHS, _PATIENCE = 10, 3
 _FEW_EPOCHS, _MANY_TEXTS = 3, 100_000
 _BATCH, _MOST_BATCH = 128, 1024
 # Many labels gain by small steps, few labels by large ones.
 _HEAD_RATE, _HEAD_RATE_OF_MANY, _MANY_LABELS = 0.03, 0.01, 24
-_ENCODER_RATE, _WEIGHT_RATE = 0.003, 0.03
+_TABLE_RATE, _WEIGHT_RATE = 0.008, 0.03  # of a table, by the size of what stands in it
 _MLP_RATE, _HIDDEN, _DROPOUT = 0.01, 512, 0.3
 _FEW_A_LABEL = 16
 _NGRAMS = NgramOptions(on=True, min_n=2, max_n=2, max_features=1 << 16, min_count=1)
@@ -86,7 +89,8 @@ def _heads(
     if solver == GRADIENT:
         yield LinearHead(GRADIENT, head.l2 or 0.0), _tuning(tuning, encoder)
         return
-    strengths = _LOGISTIC_OF_FEW if facts.folds else _LOGISTIC
+    strengths = _LOGISTIC_IN_FOLDS if facts.folds else _LOGISTIC
+    strengths = _LOGISTIC_OF_FEW if facts.few else strengths
     if solver == CLOSED_FORM:
         strengths = _RIDGE
     chosen = [strength / facts.texts for strength in strengths] if head.l2 is None else [head.l2]
@@ -169,7 +173,7 @@ def _filled(
         max_epochs=options.max_epochs
         or (_EPOCHS if facts.texts < 10 * _MANY_TEXTS else _FEW_EPOCHS),
         early_stopping=_stopping(options.early_stopping),
-        optimizer=_optimizer(options.optimizer, facts, head, tuning),
+        optimizer=_optimizer(options.optimizer, encoder, facts, head, tuning),
     )
 
 
@@ -184,12 +188,16 @@ def _stopping(asked: EarlyStopping) -> EarlyStopping:
 
 
 def _optimizer(
-    asked: OptimizerOptions, facts: Circumstances, head: Head, tuning: EncoderTuning
+    asked: OptimizerOptions,
+    encoder: Encoder,
+    facts: Circumstances,
+    head: Head,
+    tuning: EncoderTuning,
 ) -> OptimizerOptions:
     size = _MOST_BATCH if facts.texts > _MANY_TEXTS else min(_BATCH, max(8, facts.texts // 64))
     rate = _HEAD_RATE_OF_MANY if facts.labels >= _MANY_LABELS else _HEAD_RATE
     rate = _MLP_RATE if isinstance(head, MlpHead) else rate
-    tuned = _WEIGHT_RATE if tuning.mode == TOKEN_WEIGHTS else _ENCODER_RATE
+    tuned = _WEIGHT_RATE if tuning.mode == TOKEN_WEIGHTS else _table_rate(encoder)
     return OptimizerOptions(
         batch_size=asked.batch_size or size,
         head_learning_rate=asked.head_learning_rate or rate,
@@ -198,3 +206,12 @@ def _optimizer(
         ),
         weight_decay=asked.weight_decay or 0.0,
     )
+
+
+def _table_rate(encoder: Encoder) -> float:
+    """Students differ in the scale of their tables, which a normalized vector does not show."""
+    if encoder.table is None:
+        return 0.0
+    rows = encoder.table.rows.ravel()
+    size = math.sqrt(float(np.dot(rows, rows)) / max(1, int(np.count_nonzero(rows))))
+    return float(f"{_TABLE_RATE * (size or 1.0):.2g}")
