@@ -24,7 +24,10 @@ from stillroom_registry.errors import (
     NotFound,
     ResourceExhausted,
 )
+from stillroom_registry.publishing import check_metadata
 from stillroom_registry.registry import ModelKind
+from stillroom_server.classification.executor import metadata_of
+from stillroom_server.classification.job import Made
 
 LABELS = sorted(TOPICS)
 FILES = {
@@ -179,6 +182,24 @@ def check_shapes(result: dict[str, Any]) -> None:
     for name, kind in kinds.items():
         if name in result:
             json_format.ParseDict(json.loads(json.dumps(result[name])), kind())
+
+
+def test_very_many_labels_fit_the_metadata_of_a_version() -> None:
+    labels = [f"{number} {'é' * 120}" for number in range(10_000)]
+    description = {
+        "labels": labels,
+        "thresholds": [0.123456789] * len(labels),
+        "options": {"seed": "0", "class_weights": {"values": dict.fromkeys(labels, 2.0)}},
+    }
+    report = {"accuracy": 1.0, "calibration": {"expected_calibration_error": 0.0}}
+    found = metadata_of(Made(description, report, {"digest": "sha256:0"}, {}))
+    check_metadata(found)
+    shown = found["classifier"]
+    assert found["label_count"] == len(labels)
+    assert shown["labels"] == labels[: len(shown["thresholds"])]
+    assert len(shown["labels"]) > 100
+    assert shown["options"] == {"seed": "0"}
+    assert description["labels"] is labels
 
 
 # Bad input and bad luck

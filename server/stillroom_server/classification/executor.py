@@ -6,9 +6,11 @@ workspace; an attempt after a kill finds it there and goes on, and makes the sam
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import FailedPrecondition, NotFound
@@ -33,7 +35,7 @@ _SHARES: Mapping[str, tuple[float, ...]] = {
     "transformer": (1, 30, 8, 0.5, 0.5, 3, 1, 0.5),
     "teacher": (1, 120, 8, 0.5, 0.5, 0.5, 1, 0.5),
 }
-_MOST_LABELS = 1000  # in the version's metadata; classifier.json has all
+_MOST_BYTES = 1 << 18  # of the description in the version's metadata; classifier.json has all
 
 
 class TrainClassifierExecutor:
@@ -131,7 +133,7 @@ class TrainClassifierExecutor:
             job.request.name,
             ModelKind.CLASSIFIER,
             job.output,
-            metadata=_metadata(made),
+            metadata=metadata_of(made),
             parents=(version.name,),
             description=job.request.description,
             labels=job.request.labels,
@@ -140,24 +142,29 @@ class TrainClassifierExecutor:
         return result
 
 
-def _metadata(made: Made) -> dict[str, Any]:
-    """What the version shows of itself; of very many labels only the first."""
+def metadata_of(made: Made) -> dict[str, Any]:
+    """What the version shows of itself, always far below what the registry keeps; of very many or
+    very long labels only the first are there."""
     from stillroom_server.classification.recipe import headline
 
-    description = dict(made.description)
-    if len(description["labels"]) > _MOST_LABELS:
-        for name in ("labels", "thresholds"):
-            description[name] = list(description.get(name) or ())[:_MOST_LABELS]
-        description["options"] = {
-            name: value for name, value in description["options"].items() if name != "class_weights"
-        }
+    facts = ("digest", "validation_digest", "validation_source", "training_count")
     return {
-        "classifier": description,
+        "classifier": _shown(made.description),
         "label_count": len(made.description["labels"]),
         "quality": headline(made.report),
-        "data": {
-            name: made.data[name]
-            for name in ("digest", "validation_digest", "validation_source", "training_count")
-            if name in made.data
-        },
+        "data": {name: made.data[name] for name in facts if name in made.data},
     }
+
+
+def _shown(description: Mapping[str, Any]) -> dict[str, Any]:
+    shown = dict(description)
+    if len(json.dumps(shown)) <= _MOST_BYTES:
+        return shown
+    sizes = accumulate(len(json.dumps(label)) + 2 for label in shown["labels"])
+    count = sum(size <= _MOST_BYTES // 2 for size in sizes)
+    shown["labels"] = shown["labels"][:count]
+    if "thresholds" in shown:
+        shown["thresholds"] = shown["thresholds"][:count]
+    options = shown["options"].items()
+    shown["options"] = {name: value for name, value in options if name != "class_weights"}
+    return shown
