@@ -31,7 +31,7 @@ MAX_SLOTS = 1 << 24
 _MULTIPLIERS: Int64 = np.array(MULTIPLIERS, np.int64)[:, None]
 _SLOTS_PER_RUN = 8  # at least; about one run in sixteen then finds its slot taken
 _TOKENS_AT_ONCE = 1 << 20
-_FEW_TOKENS = 24
+_FEW_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -108,22 +108,22 @@ class Ngrams:
         return out
 
     def _of_few(self, ids: Ids) -> list[int]:
-        """One short text, token by token: numpy's fixed costs are several times as much."""
-        tokens: list[int] = ids.tolist()
+        """One short text: numpy's fixed costs are most of all, so it only does what Python is slow
+        at, products of large integers."""
         slots, prints, mask = self._slot_view, self._print_view, self._mask
-        by_place, by_mark = MULTIPLIERS
-        places = marks = [token + 1 for token in tokens]
         found = []
-        for n in range(1, min(self._max, len(tokens)) + 1):
+        values = hashes = ids.astype(np.int64)
+        values += 1
+        for n in range(1, min(self._max, len(values)) + 1):
             if n > 1:
-                last = tokens[n - 1 :]
-                pairs = zip(places, last, strict=False)
-                places = [(place * by_place + token + 1) % MODULUS for place, token in pairs]
-                pairs = zip(marks, last, strict=False)
-                marks = [(mark * by_mark + token + 1) % MODULUS for mark, token in pairs]
+                hashes = hashes[..., :-1] * _MULTIPLIERS
+                hashes += values[n - 1 :]
+                hashes %= MODULUS
             if n >= self._min:
+                places, marks = hashes.tolist() if n > 1 else [values.tolist()] * 2
                 for place, mark in zip(places, marks, strict=True):
                     row = slots[place & mask]
+                    # The prints of runs that are nowhere need no look.
                     if row and prints[place & mask] == mark:
                         found.append(row)
         return found
