@@ -89,7 +89,7 @@ def _heads(
     if solver == GRADIENT:
         yield LinearHead(GRADIENT, head.l2 or 0.0), _tuning(tuning, encoder)
         return
-    strengths = _LOGISTIC_IN_FOLDS if facts.folds else _LOGISTIC
+    strengths: tuple[float, ...] = _LOGISTIC_IN_FOLDS if facts.folds else _LOGISTIC
     strengths = _LOGISTIC_OF_FEW if facts.few else strengths
     if solver == CLOSED_FORM:
         strengths = _RIDGE
