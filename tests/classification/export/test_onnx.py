@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from inference.classifier.folders import (
     SINGLE,
     TEXTS,
     describe,
+    flat,
     layers,
     naive_scores,
     sigmoid,
     softmax,
     write_tiny,
 )
-from inference.students import byte_bpe, unigram
+from inference.students import byte_bpe, unigram, write_student
 from inference.transformers import write_transformer
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
@@ -32,8 +34,9 @@ from stillroom_server.classification.export.onnx_graph import (
     HEAD_FILE,
     export_onnx,
 )
+from stillroom_server.inference.classifier.classifier import Classifier
 from stillroom_server.inference.classifier.files import TENSORS_FILE, ClassifierFiles
-from stillroom_server.inference.classifier.head import HeadArrays
+from stillroom_server.inference.classifier.head import HeadArrays, choose_runs, count_runs
 from stillroom_server.inference.transformer.embedder import TransformerEmbedder
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -185,3 +188,23 @@ def test_slots_are_stored_as_narrow_as_they_are(tmp_path: Path) -> None:
     model = onnx.load(str(write_tiny(tmp_path / "c") / CLASSIFIER_FILE))
     sizes = [numpy_helper.to_array(i) for i in model.graph.initializer]
     assert sum(a.dtype == np.int32 and a.size == 1024 for a in sizes) == 2
+
+
+def test_no_run_at_all_may_be_a_feature(tmp_path: Path) -> None:
+    """As where every training text is of one token."""
+    student = write_student(tmp_path / "student")
+    chosen = choose_runs(count_runs(*flat([[1], [2]]), 2, 2), max_features=9)
+    ngrams = replace(chosen, rows=np.zeros((1, 5), np.float32))
+    write_classifier(
+        tmp_path / "c",
+        encoder_folder=student,
+        encoder_kind="static",
+        head=HeadArrays(layers(), ngrams),
+        description=describe(),
+    )
+    assert parity.check(tmp_path / "c", TEXTS)["label_disagreements"] == 0
+    classifier = Classifier.load(tmp_path / "c")
+    assert classifier.classify_one is not None
+    one = classifier.classify_one(TEXTS[0])
+    assert one is not None
+    assert one.label_index == classifier.classify(TEXTS).label_indices[0]
