@@ -125,6 +125,7 @@ class GradientFit:
             if self._trail.due():
                 self._keep()
         self._network.values.update(self._best)
+        check_finite(sum(float(np.sum(value)) for value in self._best.values()))
         return self._fitted()
 
     def _step(self, order: NDArray[np.int64]) -> None:

@@ -45,6 +45,7 @@ class Trail:
         before = self._read()
         self._began = clock() - before
         self._saved = clock()
+        self._pause = SAVE_SECONDS
 
     @property
     def seconds(self) -> float:
@@ -64,14 +65,17 @@ class Trail:
 
     def due(self) -> bool:
         """Whether so much would be lost by a kill that it is worth saving."""
-        return self._clock() - self._saved >= SAVE_SECONDS
+        return self._clock() - self._saved >= self._pause
 
     def save(self) -> None:
         """Raises what the checkpoints raise, and ``confirm``."""
         self._confirm()
         self._step += 1
+        began = self._clock()
         self._checkpoints.save(self._step, self._write)
         self._saved = self._clock()
+        # A large table takes a while to save: never more than a tenth of the time.
+        self._pause = max(SAVE_SECONDS, 10.0 * (self._saved - began))
 
     def _write(self, folder: Path) -> None:
         arrays = {
