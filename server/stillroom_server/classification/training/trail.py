@@ -45,7 +45,7 @@ class Trail:
         before = self._read()
         self._began = clock() - before
         self._saved = clock()
-        self._pause = SAVE_SECONDS
+        self._slowness = 1.0
 
     @property
     def seconds(self) -> float:
@@ -65,7 +65,7 @@ class Trail:
 
     def due(self) -> bool:
         """Whether so much would be lost by a kill that it is worth saving."""
-        return self._clock() - self._saved >= self._pause
+        return self._clock() - self._saved >= SAVE_SECONDS * self._slowness
 
     def save(self) -> None:
         """Raises what the checkpoints raise, and ``confirm``."""
@@ -74,8 +74,8 @@ class Trail:
         began = self._clock()
         self._checkpoints.save(self._step, self._write)
         self._saved = self._clock()
-        # A large table takes a while to save: never more than a tenth of the time.
-        self._pause = max(SAVE_SECONDS, 10.0 * (self._saved - began))
+        # A large table takes a while to save: about an eighth of the time at most.
+        self._slowness = max(1.0, self._saved - began)
 
     def _write(self, folder: Path) -> None:
         arrays = {
