@@ -60,7 +60,7 @@ def run(knobs: Knobs, data: Data, say: Say) -> Report:
     sets = {name: (getattr(data, name)("train"), getattr(data, name)("test")) for name in SETS}
     with tempfile.TemporaryDirectory(prefix="stillroom-bench-") as folder:
         workspace = Path(folder)
-        data_dir, student = distilled(knobs, workspace, say)
+        data_dir, student = distilled(knobs, workspace, say, data.corpus())
         files = {name: _write(workspace, name, *sets[name]) for name in SETS}
         log = workspace / "server.log"
         with (
@@ -247,7 +247,8 @@ def _report(
         ],
         targets=targets,
         notes=[
-            f"A student of {knobs.dimensions} dimensions; no option is given on either side.",
+            f"A student of {knobs.dimensions} dimensions, tuned on corpus/general.txt; no option is"
+            " given on either side.",
             "stillroom's seconds are those of the whole operation, from the call to the registered"
             " classifier: data, training, calibration, ONNX and its check; the first one also"
             " starts the runner. model2vec's are those of loading the student and fit.",
