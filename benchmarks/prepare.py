@@ -16,18 +16,15 @@ from stillroom_registry.values import ModelKind
 STUDENT = "student"
 
 
-def distilled(
-    knobs: Knobs, workspace: Path, say: Callable[[str], None], corpus: Path | None = None
-) -> tuple[Path, Path]:
-    """The data directory of a server that has ``STUDENT``, tuned on ``corpus`` where there is one,
-    and the student's folder. Nothing runs when this returns: a server that measures starts anew,
-    without a runner beside it."""
+def distilled(knobs: Knobs, workspace: Path, say: Callable[[str], None]) -> tuple[Path, Path]:
+    """The data directory of a server that has ``STUDENT``, and the student's folder. Nothing runs
+    when this returns: a server that measures starts anew, without a runner beside it."""
     data_dir, folder = workspace / "data", workspace / "student"
     with serving(data_dir, workspace / "server.log") as server, Client(server.address) as client:
         say("importing the teacher")
         client.import_model("teacher", path=knobs.teacher).result()
         say("distilling")
-        client.distill("teacher", STUDENT, dimensions=knobs.dimensions, corpus=corpus).result()
+        client.distill("teacher", STUDENT, dimensions=knobs.dimensions).result()
         client.download(STUDENT, folder)
     return data_dir, folder
 
