@@ -13,7 +13,12 @@ import pytest
 from distillation import teachers as tiny
 from teachers.fakes import FakeModel
 
-from stillroom_registry.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
+from stillroom_registry.errors import (
+    DeadlineExceeded,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+)
 from stillroom_server.teachers.compute import Computer
 from stillroom_server.teachers.host import EngineHost
 from stillroom_server.teachers.queue import WorkQueue
@@ -140,3 +145,20 @@ async def test_the_report_tells_of_batches_once(room: Room) -> None:
     await room.link.unload(["m"])
     report = await room.link.report()
     assert (report.loaded, report.batches) == ((), ())
+
+
+async def test_closing_the_link_ends_its_calls_with_an_error_that_is_answered(room: Room) -> None:
+    asked = room.ask(["the fox"])
+    await room.until(lambda: room.computer.requests == 1)
+    await room.link.close()
+    with pytest.raises(Unavailable) as caught:
+        await asked
+    assert caught.value.reason == "TEACHER_ENGINE_LOST"
+
+
+async def test_a_caller_that_is_cancelled_stays_cancelled(room: Room) -> None:
+    asked = room.ask(["the fox"])
+    await room.until(lambda: room.computer.requests == 1)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked

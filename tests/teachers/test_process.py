@@ -67,7 +67,7 @@ def test_a_killed_engine_fails_only_its_requests_and_comes_back(server: Serving)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     before = cpu_seconds(engine)
     with ThreadPoolExecutor(3) as threads:
-        asked = [threads.submit(stub.Embed, LONG) for _ in range(3)]
+        asked = [threads.submit(stub.Embed, LONG, timeout=240) for _ in range(3)]
         wait_until(lambda: cpu_seconds(engine) > before + 0.5)
         os.kill(engine, signal.SIGKILL)
         for one in asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,6 +84,13 @@ async def _answer(call: Awaitable[A]) -> A:
         raise _ended(error) from None
     except grpc.aio.UsageError as error:  # the channel was closed before the call began
         raise _lost(str(error)) from None
+    except asyncio.CancelledError:
+        # Closing the channel of a dead engine cancels its calls; their callers were not cancelled,
+        # and would never be answered if this looked as though they had been.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise _lost("its connection was closed") from None
 
 
 def _ended(error: grpc.aio.AioRpcError) -> StillroomError:
