@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from stillroom import archives, packages
 from stillroom._core import Core
+from stillroom._flows import sources
 from stillroom._flows.uploads import send_payload
 from stillroom._progress import Progress
 from stillroom._protocol import enums, rpcs
@@ -81,21 +82,14 @@ async def model_source(
 ) -> common_pb2.ModelSource:
     """The ModelSource of one of these sources, after uploading what is on this machine. For what
     takes a ModelSource, such as the ``teacher`` of ``distill``; see ``import_model``."""
-    sources = {
+    choices = {
         "path": path,
         "package": package,
         "hub": hub,
         "upload": upload,
         "server_path": server_path,
     }
-    given = [word for word, value in sources.items() if value is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given)} are" if given else "none is"
-        raise InvalidArgument(
-            f"give exactly one of {', '.join(sources)}; {what} given",
-            reason="ONE_SOURCE",
-            field=given[1] if given else "source",
-        )
+    sources.check_one(choices, "source")
     if revision is not None and hub is None:
         raise InvalidArgument("revision goes with hub", field="revision")
     if hub is not None:

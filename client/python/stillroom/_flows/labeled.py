@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stillroom._core import Core
+from stillroom._flows import sources
 from stillroom._flows.texts import INLINE_BYTES, hub_dataset, send_file
 from stillroom._flows.uploads import send_payload
 from stillroom._progress import Progress
@@ -87,25 +88,16 @@ async def labeled_source(
 
     Raises InvalidArgument that names the argument.
     """
-    sources = {
+    choices = {
         "examples": examples,
         "path": path,
         "upload": upload,
         "server_path": server_path,
         "dataset": dataset,
     }
-    given = [word for word, value in sources.items() if value is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given)} are" if given else "none is"
-        raise InvalidArgument(
-            f"give exactly one of {', '.join(sources)}; {what} given",
-            reason="ONE_SOURCE",
-            field=given[1] if given else "data",
-        )
+    sources.check_one(choices, "data")
     details = {"revision": revision, "split": split}
-    stray = [word for word, value in details.items() if value is not None and dataset is None]
-    if stray:
-        raise InvalidArgument(f"{stray[0]} goes with dataset", field=stray[0])
+    sources.check_details(details, dataset)
     columns = Columns(text_column, label_column, label_separator, delimiter, file_format)
     how = columns.message(dataset=dataset is not None)
     if dataset is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from stillroom import archives
 from stillroom._core import Core
+from stillroom._flows import sources
 from stillroom._flows.uploads import send_payload
 from stillroom._progress import Progress
 from stillroom._protocol.messages import build
@@ -53,25 +54,16 @@ async def corpus_source(
 
     Raises InvalidArgument that names the argument.
     """
-    sources = {
+    choices = {
         "texts": texts,
         "path": path,
         "upload": upload,
         "server_path": server_path,
         "dataset": dataset,
     }
-    given = [word for word, value in sources.items() if value is not None]
-    if len(given) != 1:
-        what = f"{' and '.join(given)} are" if given else "none is"
-        raise InvalidArgument(
-            f"give exactly one of {', '.join(sources)}; {what} given",
-            reason="ONE_SOURCE",
-            field=given[1] if given else "corpus",
-        )
+    sources.check_one(choices, "corpus")
     details = {"revision": revision, "split": split, "column": column}
-    stray = [word for word, value in details.items() if value is not None and dataset is None]
-    if stray:
-        raise InvalidArgument(f"{stray[0]} goes with dataset", field=stray[0])
+    sources.check_details(details, dataset)
     if dataset is not None:
         return common_pb2.Corpus(dataset=hub_dataset(dataset, details))
     if server_path is not None:
