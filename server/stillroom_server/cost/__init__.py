@@ -1,0 +1,1 @@
+"""What work will take, before it runs, and how right that was."""
