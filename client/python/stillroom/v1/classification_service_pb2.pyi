@@ -1232,7 +1232,8 @@ class TrainClassifierResponse(_message.Message):
     @_builtins.property
     def estimate(self) -> _any_pb2.Any:
         """What it was estimated to take: a stillroom.v1.CostEstimate (as Any, since the cost service
-        reads this service's requests). Always set with `validate_only`.
+        reads this service's requests). Always set with `validate_only`; GetEstimateAccuracy has that of
+        an operation that has ended.
         """
 
     def __init__(

@@ -1289,8 +1289,8 @@ class CostEstimate(_message.Message):
     BUDGET_CHECK_FIELD_NUMBER: _builtins.int
     ESTIMATE_TIME_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What the work is: the `kind` of its OperationMetadata (`distill`, `train`, `push`, `pull`,
-    ...), or `embed`, `classify`, `serve`, `paradigm`.
+    """What the work is: the `kind` of its OperationMetadata (`distill`, `train_classifier`, `push`,
+    `pull`, ...), or `embed`, `classify`, `serve`, `paradigm`.
     """
     title: _builtins.str
     """The way, for people: `STATIC_TUNED, 256 dimensions`."""

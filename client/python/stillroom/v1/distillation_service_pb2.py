@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from stillroom.v1 import common_pb2 as stillroom_dot_v1_dot_common__pb2
 from stillroom.v1 import fidelity_pb2 as stillroom_dot_v1_dot_fidelity__pb2
 from stillroom.v1 import model_pb2 as stillroom_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'stillroom/v1/distillation_service.proto\x12\x0cstillroom.v1\x1a#google/longrunning/operations.proto\x1a\x19stillroom/v1/common.proto\x1a\x1bstillroom/v1/fidelity.proto\x1a\x18stillroom/v1/model.proto\"\xf3\x05\n\x0e\x44istillRequest\x12\x11\n\x07teacher\x18\x01 \x01(\tH\x00\x12\x33\n\x0eteacher_import\x18\x02 \x01(\x0b\x32\x19.stillroom.v1.ModelSourceH\x00\x12\x14\n\x0cteacher_name\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12(\n\x04\x61uto\x18\x05 \x01(\x0b\x32\x18.stillroom.v1.AutoRecipeH\x01\x12,\n\x06static\x18\x06 \x01(\x0b\x32\x1a.stillroom.v1.StaticRecipeH\x01\x12\x37\n\x0cstatic_tuned\x18\x07 \x01(\x0b\x32\x1f.stillroom.v1.StaticTunedRecipeH\x01\x12\x36\n\x0btransformer\x18\x08 \x01(\x0b\x32\x1f.stillroom.v1.TransformerRecipeH\x01\x12\x30\n\x08quantize\x18\t \x01(\x0b\x32\x1c.stillroom.v1.QuantizeRecipeH\x01\x12$\n\x06\x63orpus\x18\n \x01(\x0b\x32\x14.stillroom.v1.Corpus\x12\x37\n\x10minimum_fidelity\x18\x0b \x01(\x0b\x32\x1d.stillroom.v1.MinimumFidelity\x12$\n\x06\x62udget\x18\x0c \x01(\x0b\x32\x14.stillroom.v1.Budget\x12\x15\n\rvalidate_only\x18\r \x01(\x08\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0f \x01(\t\x12\x38\n\x06labels\x18\x10 \x03(\x0b\x32(.stillroom.v1.DistillRequest.LabelsEntry\x12\x30\n\x0b\x65valuations\x18\x11 \x03(\x0b\x32\x1b.stillroom.v1.EvaluationSet\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0eteacher_sourceB\x08\n\x06recipe\"\x88\x02\n\rEvaluationSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.stillroom.v1.EvaluationKind\x12\x0e\n\x04path\x18\x03 \x01(\tH\x00\x12\x10\n\x06upload\x18\x04 \x01(\tH\x00\x12.\n\x05pairs\x18\x05 \x01(\x0b\x32\x1d.stillroom.v1.SimilarityPairsH\x00\x12-\n\x07labeled\x18\x06 \x01(\x0b\x32\x1a.stillroom.v1.LabeledTextsH\x00\x12\x13\n\ttest_path\x18\x07 \x01(\tH\x01\x12\x15\n\x0btest_upload\x18\x08 \x01(\tH\x01\x42\x08\n\x06sourceB\x06\n\x04test\"?\n\x0fSimilarityPairs\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.stillroom.v1.SimilarityPair\"C\n\x0eSimilarityPair\x12\x12\n\nsimilarity\x18\x01 \x01(\x01\x12\r\n\x05\x66irst\x18\x02 \x01(\t\x12\x0e\n\x06second\x18\x03 \x01(\t\"9\n\x0cLabeledTexts\x12)\n\x06values\x18\x01 \x03(\x0b\x32\x19.stillroom.v1.LabeledText\"*\n\x0bLabeledText\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1a\n\nAutoRecipe\x12\x0c\n\x04seed\x18\x01 \x01(\x04\"\xa6\x03\n\x0cStaticRecipe\x12\x14\n\ndimensions\x18\x01 \x01(\x05H\x00\x12\x12\n\x08variance\x18\x02 \x01(\x01H\x00\x12\x18\n\x0e\x61ll_dimensions\x18\x03 \x01(\x08H\x00\x12\x1c\n\x0fsif_coefficient\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12&\n\x07pooling\x18\x05 \x01(\x0e\x32\x15.stillroom.v1.Pooling\x12\x11\n\tadd_words\x18\x06 \x03(\t\x12\x15\n\rremove_tokens\x18\x07 \x03(\t\x12\x1b\n\x0eremove_pattern\x18\x08 \x01(\tH\x02\x88\x01\x01\x12/\n\x0c\x65lement_type\x18\t \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x0c\n\x04seed\x18\n \x01(\x04\x12\x13\n\x0bprompt_name\x18\x0b \x01(\t\x12\x12\n\nmax_tokens\x18\x0c \x01(\x05\x12\x16\n\tnormalize\x18\r \x01(\x08H\x03\x88\x01\x01\x42\x10\n\x0e\x64imensionalityB\x12\n\x10_sif_coefficientB\x11\n\x0f_remove_patternB\x0c\n\n_normalize\"\xf1\x01\n\x11StaticTunedRecipe\x12*\n\x06static\x18\x01 \x01(\x0b\x32\x1a.stillroom.v1.StaticRecipe\x12\x12\n\nmax_epochs\x18\x02 \x01(\x05\x12\x1b\n\x13time_budget_seconds\x18\x03 \x01(\x01\x12\x10\n\x08held_out\x18\x04 \x01(\x01\x12\x1d\n\x15matryoshka_dimensions\x18\x05 \x03(\x05\x12\x17\n\ngrow_words\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\ngrow_pairs\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\r\n\x0b_grow_wordsB\r\n\x0b_grow_pairs\"\xe2\x01\n\x11TransformerRecipe\x12\x0e\n\x06layers\x18\x01 \x01(\x05\x12\x13\n\x0bhidden_size\x18\x02 \x01(\x05\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12\x12\n\nmax_epochs\x18\x04 \x01(\x05\x12\x1b\n\x13time_budget_seconds\x18\x05 \x01(\x01\x12\x10\n\x08held_out\x18\x06 \x01(\x01\x12/\n\x0c\x65lement_type\x18\x07 \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x0c\n\x04seed\x18\x08 \x01(\x04\x12\x12\n\nmax_tokens\x18\t \x01(\x05\"l\n\x0eQuantizeRecipe\x12/\n\x0c\x65lement_type\x18\x01 \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x1b\n\x13vocabulary_clusters\x18\x02 \x01(\x05\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\xa1\x01\n\x0fMinimumFidelity\x12\x18\n\x0bmean_cosine\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13similarity_spearman\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0crecall_at_10\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0e\n\x0c_mean_cosineB\x16\n\x14_similarity_spearmanB\x0f\n\r_recall_at_10\"\x8b\x01\n\x0f\x44istillResponse\x12\x31\n\rmodel_version\x18\x01 \x01(\x0b\x32\x1a.stillroom.v1.ModelVersion\x12\x17\n\x0fteacher_version\x18\x02 \x01(\t\x12,\n\x06report\x18\x03 \x01(\x0b\x32\x1c.stillroom.v1.FidelityReport2]\n\x13\x44istillationService\x12\x46\n\x07\x44istill\x12\x1c.stillroom.v1.DistillRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'stillroom/v1/distillation_service.proto\x12\x0cstillroom.v1\x1a#google/longrunning/operations.proto\x1a\x19google/protobuf/any.proto\x1a\x19stillroom/v1/common.proto\x1a\x1bstillroom/v1/fidelity.proto\x1a\x18stillroom/v1/model.proto\"\xf3\x05\n\x0e\x44istillRequest\x12\x11\n\x07teacher\x18\x01 \x01(\tH\x00\x12\x33\n\x0eteacher_import\x18\x02 \x01(\x0b\x32\x19.stillroom.v1.ModelSourceH\x00\x12\x14\n\x0cteacher_name\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12(\n\x04\x61uto\x18\x05 \x01(\x0b\x32\x18.stillroom.v1.AutoRecipeH\x01\x12,\n\x06static\x18\x06 \x01(\x0b\x32\x1a.stillroom.v1.StaticRecipeH\x01\x12\x37\n\x0cstatic_tuned\x18\x07 \x01(\x0b\x32\x1f.stillroom.v1.StaticTunedRecipeH\x01\x12\x36\n\x0btransformer\x18\x08 \x01(\x0b\x32\x1f.stillroom.v1.TransformerRecipeH\x01\x12\x30\n\x08quantize\x18\t \x01(\x0b\x32\x1c.stillroom.v1.QuantizeRecipeH\x01\x12$\n\x06\x63orpus\x18\n \x01(\x0b\x32\x14.stillroom.v1.Corpus\x12\x37\n\x10minimum_fidelity\x18\x0b \x01(\x0b\x32\x1d.stillroom.v1.MinimumFidelity\x12$\n\x06\x62udget\x18\x0c \x01(\x0b\x32\x14.stillroom.v1.Budget\x12\x15\n\rvalidate_only\x18\r \x01(\x08\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0f \x01(\t\x12\x38\n\x06labels\x18\x10 \x03(\x0b\x32(.stillroom.v1.DistillRequest.LabelsEntry\x12\x30\n\x0b\x65valuations\x18\x11 \x03(\x0b\x32\x1b.stillroom.v1.EvaluationSet\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0eteacher_sourceB\x08\n\x06recipe\"\x88\x02\n\rEvaluationSet\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.stillroom.v1.EvaluationKind\x12\x0e\n\x04path\x18\x03 \x01(\tH\x00\x12\x10\n\x06upload\x18\x04 \x01(\tH\x00\x12.\n\x05pairs\x18\x05 \x01(\x0b\x32\x1d.stillroom.v1.SimilarityPairsH\x00\x12-\n\x07labeled\x18\x06 \x01(\x0b\x32\x1a.stillroom.v1.LabeledTextsH\x00\x12\x13\n\ttest_path\x18\x07 \x01(\tH\x01\x12\x15\n\x0btest_upload\x18\x08 \x01(\tH\x01\x42\x08\n\x06sourceB\x06\n\x04test\"?\n\x0fSimilarityPairs\x12,\n\x06values\x18\x01 \x03(\x0b\x32\x1c.stillroom.v1.SimilarityPair\"C\n\x0eSimilarityPair\x12\x12\n\nsimilarity\x18\x01 \x01(\x01\x12\r\n\x05\x66irst\x18\x02 \x01(\t\x12\x0e\n\x06second\x18\x03 \x01(\t\"9\n\x0cLabeledTexts\x12)\n\x06values\x18\x01 \x03(\x0b\x32\x19.stillroom.v1.LabeledText\"*\n\x0bLabeledText\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x1a\n\nAutoRecipe\x12\x0c\n\x04seed\x18\x01 \x01(\x04\"\xa6\x03\n\x0cStaticRecipe\x12\x14\n\ndimensions\x18\x01 \x01(\x05H\x00\x12\x12\n\x08variance\x18\x02 \x01(\x01H\x00\x12\x18\n\x0e\x61ll_dimensions\x18\x03 \x01(\x08H\x00\x12\x1c\n\x0fsif_coefficient\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12&\n\x07pooling\x18\x05 \x01(\x0e\x32\x15.stillroom.v1.Pooling\x12\x11\n\tadd_words\x18\x06 \x03(\t\x12\x15\n\rremove_tokens\x18\x07 \x03(\t\x12\x1b\n\x0eremove_pattern\x18\x08 \x01(\tH\x02\x88\x01\x01\x12/\n\x0c\x65lement_type\x18\t \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x0c\n\x04seed\x18\n \x01(\x04\x12\x13\n\x0bprompt_name\x18\x0b \x01(\t\x12\x12\n\nmax_tokens\x18\x0c \x01(\x05\x12\x16\n\tnormalize\x18\r \x01(\x08H\x03\x88\x01\x01\x42\x10\n\x0e\x64imensionalityB\x12\n\x10_sif_coefficientB\x11\n\x0f_remove_patternB\x0c\n\n_normalize\"\xf1\x01\n\x11StaticTunedRecipe\x12*\n\x06static\x18\x01 \x01(\x0b\x32\x1a.stillroom.v1.StaticRecipe\x12\x12\n\nmax_epochs\x18\x02 \x01(\x05\x12\x1b\n\x13time_budget_seconds\x18\x03 \x01(\x01\x12\x10\n\x08held_out\x18\x04 \x01(\x01\x12\x1d\n\x15matryoshka_dimensions\x18\x05 \x03(\x05\x12\x17\n\ngrow_words\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\ngrow_pairs\x18\x07 \x01(\x05H\x01\x88\x01\x01\x42\r\n\x0b_grow_wordsB\r\n\x0b_grow_pairs\"\xe2\x01\n\x11TransformerRecipe\x12\x0e\n\x06layers\x18\x01 \x01(\x05\x12\x13\n\x0bhidden_size\x18\x02 \x01(\x05\x12\x12\n\ndimensions\x18\x03 \x01(\x05\x12\x12\n\nmax_epochs\x18\x04 \x01(\x05\x12\x1b\n\x13time_budget_seconds\x18\x05 \x01(\x01\x12\x10\n\x08held_out\x18\x06 \x01(\x01\x12/\n\x0c\x65lement_type\x18\x07 \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x0c\n\x04seed\x18\x08 \x01(\x04\x12\x12\n\nmax_tokens\x18\t \x01(\x05\"l\n\x0eQuantizeRecipe\x12/\n\x0c\x65lement_type\x18\x01 \x01(\x0e\x32\x19.stillroom.v1.ElementType\x12\x1b\n\x13vocabulary_clusters\x18\x02 \x01(\x05\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\xa1\x01\n\x0fMinimumFidelity\x12\x18\n\x0bmean_cosine\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12 \n\x13similarity_spearman\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x19\n\x0crecall_at_10\x18\x03 \x01(\x01H\x02\x88\x01\x01\x42\x0e\n\x0c_mean_cosineB\x16\n\x14_similarity_spearmanB\x0f\n\r_recall_at_10\"\xb3\x01\n\x0f\x44istillResponse\x12\x31\n\rmodel_version\x18\x01 \x01(\x0b\x32\x1a.stillroom.v1.ModelVersion\x12\x17\n\x0fteacher_version\x18\x02 \x01(\t\x12,\n\x06report\x18\x03 \x01(\x0b\x32\x1c.stillroom.v1.FidelityReport\x12&\n\x08\x65stimate\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any2]\n\x13\x44istillationService\x12\x46\n\x07\x44istill\x12\x1c.stillroom.v1.DistillRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,34 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DISTILLREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_DISTILLREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_DISTILLREQUEST']._serialized_start=177
-  _globals['_DISTILLREQUEST']._serialized_end=932
-  _globals['_DISTILLREQUEST_LABELSENTRY']._serialized_start=859
-  _globals['_DISTILLREQUEST_LABELSENTRY']._serialized_end=904
-  _globals['_EVALUATIONSET']._serialized_start=935
-  _globals['_EVALUATIONSET']._serialized_end=1199
-  _globals['_SIMILARITYPAIRS']._serialized_start=1201
-  _globals['_SIMILARITYPAIRS']._serialized_end=1264
-  _globals['_SIMILARITYPAIR']._serialized_start=1266
-  _globals['_SIMILARITYPAIR']._serialized_end=1333
-  _globals['_LABELEDTEXTS']._serialized_start=1335
-  _globals['_LABELEDTEXTS']._serialized_end=1392
-  _globals['_LABELEDTEXT']._serialized_start=1394
-  _globals['_LABELEDTEXT']._serialized_end=1436
-  _globals['_AUTORECIPE']._serialized_start=1438
-  _globals['_AUTORECIPE']._serialized_end=1464
-  _globals['_STATICRECIPE']._serialized_start=1467
-  _globals['_STATICRECIPE']._serialized_end=1889
-  _globals['_STATICTUNEDRECIPE']._serialized_start=1892
-  _globals['_STATICTUNEDRECIPE']._serialized_end=2133
-  _globals['_TRANSFORMERRECIPE']._serialized_start=2136
-  _globals['_TRANSFORMERRECIPE']._serialized_end=2362
-  _globals['_QUANTIZERECIPE']._serialized_start=2364
-  _globals['_QUANTIZERECIPE']._serialized_end=2472
-  _globals['_MINIMUMFIDELITY']._serialized_start=2475
-  _globals['_MINIMUMFIDELITY']._serialized_end=2636
-  _globals['_DISTILLRESPONSE']._serialized_start=2639
-  _globals['_DISTILLRESPONSE']._serialized_end=2778
-  _globals['_DISTILLATIONSERVICE']._serialized_start=2780
-  _globals['_DISTILLATIONSERVICE']._serialized_end=2873
+  _globals['_DISTILLREQUEST']._serialized_start=204
+  _globals['_DISTILLREQUEST']._serialized_end=959
+  _globals['_DISTILLREQUEST_LABELSENTRY']._serialized_start=886
+  _globals['_DISTILLREQUEST_LABELSENTRY']._serialized_end=931
+  _globals['_EVALUATIONSET']._serialized_start=962
+  _globals['_EVALUATIONSET']._serialized_end=1226
+  _globals['_SIMILARITYPAIRS']._serialized_start=1228
+  _globals['_SIMILARITYPAIRS']._serialized_end=1291
+  _globals['_SIMILARITYPAIR']._serialized_start=1293
+  _globals['_SIMILARITYPAIR']._serialized_end=1360
+  _globals['_LABELEDTEXTS']._serialized_start=1362
+  _globals['_LABELEDTEXTS']._serialized_end=1419
+  _globals['_LABELEDTEXT']._serialized_start=1421
+  _globals['_LABELEDTEXT']._serialized_end=1463
+  _globals['_AUTORECIPE']._serialized_start=1465
+  _globals['_AUTORECIPE']._serialized_end=1491
+  _globals['_STATICRECIPE']._serialized_start=1494
+  _globals['_STATICRECIPE']._serialized_end=1916
+  _globals['_STATICTUNEDRECIPE']._serialized_start=1919
+  _globals['_STATICTUNEDRECIPE']._serialized_end=2160
+  _globals['_TRANSFORMERRECIPE']._serialized_start=2163
+  _globals['_TRANSFORMERRECIPE']._serialized_end=2389
+  _globals['_QUANTIZERECIPE']._serialized_start=2391
+  _globals['_QUANTIZERECIPE']._serialized_end=2499
+  _globals['_MINIMUMFIDELITY']._serialized_start=2502
+  _globals['_MINIMUMFIDELITY']._serialized_end=2663
+  _globals['_DISTILLRESPONSE']._serialized_start=2666
+  _globals['_DISTILLRESPONSE']._serialized_end=2845
+  _globals['_DISTILLATIONSERVICE']._serialized_start=2847
+  _globals['_DISTILLATIONSERVICE']._serialized_end=2940
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -77,7 +78,8 @@ class DistillRequest(_message.Message):
     validate_only: _builtins.bool
     """Checks everything that can be checked without running, and changes nothing: the answer is a
     finished operation without a name and without a student, which no other RPC knows, and
-    `request_id` is not remembered.
+    `request_id` is not remembered. Its response has an estimate. What would refuse the
+    distillation, the budget included, refuses this too.
     """
     request_id: _builtins.str
     """Makes the call idempotent for 24 hours: a UUID of the caller's. The same id with another request
@@ -123,8 +125,9 @@ class DistillRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _common_pb2.Budget:
-        """Refuses what is estimated to exceed it; `auto` chooses what keeps it. Unset: no limit.
-        `money_usd` is UNIMPLEMENTED, as the server knows no price.
+        """Refuses what is estimated to exceed it; `auto` chooses what keeps it, and training is given what
+        time is left. Unset: no limit. A limit whose figure is not known, such as `money_usd` where the
+        server knows no price, or `seconds` with a corpus on the Hub, refuses too.
         """
 
     @_builtins.property
@@ -671,6 +674,7 @@ class DistillResponse(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     TEACHER_VERSION_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
     teacher_version: _builtins.str
     """The version it was made from: the teacher, or the student that was quantized."""
     @_builtins.property
@@ -681,16 +685,24 @@ class DistillResponse(_message.Message):
     def report(self) -> _fidelity_pb2.FidelityReport:
         """How good it is. Unset with `validate_only`."""
 
+    @_builtins.property
+    def estimate(self) -> _any_pb2.Any:
+        """What it was estimated to take: a stillroom.v1.CostEstimate (as Any, since the cost service
+        reads this service's requests). Always set with `validate_only`; GetEstimateAccuracy has that of
+        an operation that has ended.
+        """
+
     def __init__(
         self,
         *,
         model_version: _model_pb2.ModelVersion | None = ...,
         teacher_version: _builtins.str = ...,
         report: _fidelity_pb2.FidelityReport | None = ...,
+        estimate: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "report", b"report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "model_version", b"model_version", "report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "report", b"report", "teacher_version", b"teacher_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "model_version", b"model_version", "report", b"report", "teacher_version", b"teacher_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

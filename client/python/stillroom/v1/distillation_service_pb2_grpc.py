@@ -54,10 +54,11 @@ class DistillationServiceServicer:
         Everything that can be checked is checked before the operation is made: INVALID_ARGUMENT (the
         field at fault), NOT_FOUND (teacher, upload), PERMISSION_DENIED (a path outside the allowed
         roots), FAILED_PRECONDITION (the named model is no teacher, or no student where one is
-        quantized; the name is that of a model of another kind). What shows only while it runs ends the
-        operation with an error of the same shape: a budget that cannot be kept (FAILED_PRECONDITION),
-        a student below `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the
-        FidelityReport among the status' details).
+        quantized; the name is that of a model of another kind; the budget would be exceeded: the status'
+        details then hold a CostEstimate without its phases, as trailers must stay small). What shows
+        only while it runs ends the operation with an error of the same shape: a student below
+        `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the FidelityReport among
+        the status' details).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,10 +41,11 @@ class DistillationServiceStub:
     Everything that can be checked is checked before the operation is made: INVALID_ARGUMENT (the
     field at fault), NOT_FOUND (teacher, upload), PERMISSION_DENIED (a path outside the allowed
     roots), FAILED_PRECONDITION (the named model is no teacher, or no student where one is
-    quantized; the name is that of a model of another kind). What shows only while it runs ends the
-    operation with an error of the same shape: a budget that cannot be kept (FAILED_PRECONDITION),
-    a student below `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the
-    FidelityReport among the status' details).
+    quantized; the name is that of a model of another kind; the budget would be exceeded: the status'
+    details then hold a CostEstimate without its phases, as trailers must stay small). What shows
+    only while it runs ends the operation with an error of the same shape: a student below
+    `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the FidelityReport among
+    the status' details).
     """
 
 @_typing.type_check_only
@@ -59,10 +60,11 @@ class DistillationServiceAsyncStub(DistillationServiceStub):
     Everything that can be checked is checked before the operation is made: INVALID_ARGUMENT (the
     field at fault), NOT_FOUND (teacher, upload), PERMISSION_DENIED (a path outside the allowed
     roots), FAILED_PRECONDITION (the named model is no teacher, or no student where one is
-    quantized; the name is that of a model of another kind). What shows only while it runs ends the
-    operation with an error of the same shape: a budget that cannot be kept (FAILED_PRECONDITION),
-    a student below `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the
-    FidelityReport among the status' details).
+    quantized; the name is that of a model of another kind; the budget would be exceeded: the status'
+    details then hold a CostEstimate without its phases, as trailers must stay small). What shows
+    only while it runs ends the operation with an error of the same shape: a student below
+    `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the FidelityReport among
+    the status' details).
     """
 
 class DistillationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,10 +82,11 @@ class DistillationServiceServicer(metaclass=_abc_1.ABCMeta):
         Everything that can be checked is checked before the operation is made: INVALID_ARGUMENT (the
         field at fault), NOT_FOUND (teacher, upload), PERMISSION_DENIED (a path outside the allowed
         roots), FAILED_PRECONDITION (the named model is no teacher, or no student where one is
-        quantized; the name is that of a model of another kind). What shows only while it runs ends the
-        operation with an error of the same shape: a budget that cannot be kept (FAILED_PRECONDITION),
-        a student below `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the
-        FidelityReport among the status' details).
+        quantized; the name is that of a model of another kind; the budget would be exceeded: the status'
+        details then hold a CostEstimate without its phases, as trailers must stay small). What shows
+        only while it runs ends the operation with an error of the same shape: a student below
+        `minimum_fidelity` (FAILED_PRECONDITION, reason FIDELITY_TOO_LOW, with the FidelityReport among
+        the status' details).
         """
 
 def add_DistillationServiceServicer_to_server(servicer: DistillationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
