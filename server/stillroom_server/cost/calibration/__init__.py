@@ -1,0 +1,1 @@
+"""What this host's own code paths take, measured in seconds of its cores."""
