@@ -1,0 +1,2 @@
+"""A look at data before the work: how many texts, how long, how many labels. Bounded, without what
+trains."""
