@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,7 +44,8 @@ class Looking:
         is not known: why it cannot be read is told by who reads all of it."""
         needed = not (described.texts and described.tokens_per_text)
         return self._facts(
-            source, model, described, needed, lambda given: look_at_corpus(given, self._roots)
+            *("corpus", source, model, described, needed),
+            lambda given: look_at_corpus(given, self._roots),
         )
 
     def examples(
@@ -62,10 +62,12 @@ class Looking:
         def look(given: Mapping[str, Any]) -> Look | None:
             return look_at_examples(given, self._roots, multi_label=multi_label)
 
-        return self._facts(source, model, described, needed, look)
+        how = "several labels" if multi_label else "a label"
+        return self._facts(how, source, model, described, needed, look)
 
     def _facts(
         self,
+        how: str,
         source: Mapping[str, Any] | None,
         model: ModelVersion | None,
         described: Described,
@@ -75,7 +77,7 @@ class Looking:
         found = None
         try:
             if source and needed:
-                found = self._looked(source, look)
+                found = self._looked(how, source, look)
         except (StillroomError, OSError) as error:
             _log.info("cannot look at the data of an estimate: %s", error)
         per_byte = None
@@ -84,9 +86,12 @@ class Looking:
         return data_facts(described, found, per_byte)
 
     def _looked(
-        self, source: Mapping[str, Any], look: Callable[[Mapping[str, Any]], Look | None]
+        self,
+        how: str,
+        source: Mapping[str, Any],
+        look: Callable[[Mapping[str, Any]], Look | None],
     ) -> Look | None:
-        key = _identity(source)
+        key = _identity(how, source)
         if key is None:
             return look(source)
         with self._lock:
@@ -100,11 +105,11 @@ class Looking:
         return found
 
 
-def _identity(source: Mapping[str, Any]) -> str | None:
+def _identity(how: str, source: Mapping[str, Any]) -> str | None:
     """Equal for the same file, unchanged, read in the same way. None: it is no file."""
     named = source.get("path") or source.get("file")
     if not isinstance(named, str):
         return None
-    status = os.stat(Path(named))
+    status = Path(named).stat()
     state = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-    return json.dumps([dict(source), state], sort_keys=True)
+    return json.dumps([how, dict(source), state], sort_keys=True)
