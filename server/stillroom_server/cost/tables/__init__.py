@@ -1,0 +1,1 @@
+"""Rules of thumb by paradigm of training, as their source has them."""
