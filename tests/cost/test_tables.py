@@ -1,4 +1,5 @@
 """Every cell and edge of the paradigm tables, against the source's own numbers."""
+# ruff: noqa: RUF001 - the source writes an alpha
 
 import math
 
