@@ -7,7 +7,7 @@ every thread together, but ``write``, which waits for a disk and is in seconds o
 - ``matmul``: products of float32 matrices by numpy, as the runner's numeric libraries are set.
 - ``memory``: bytes read or written by a copy that no cache holds.
 - ``hash``: SHA-256. ``write``: a file written and synced, in the data directory.
-- ``process.start``: a Python process with numpy, from its start to its first line.
+- ``process.start``: a Python process, from its start to its first line.
 - ``torch.import``: what the first teacher of a process imports.
 - ``teacher.load``: the weights read into a teacher, imports apart, bytes of weights.
 - ``teacher.tokenize``: tokens, special ones included.

@@ -1,0 +1,1 @@
+"""What runs in the measuring process: each probe times a real code path at a few sizes."""
