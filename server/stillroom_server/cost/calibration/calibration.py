@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
 from stillroom_registry.errors import StillroomError
@@ -20,19 +19,12 @@ from stillroom_server.cost.calibration.fingerprint import Host, fingerprint, thi
 from stillroom_server.cost.calibration.kept import Kept, Measured
 from stillroom_server.cost.calibration.measuring import LIMIT_SECONDS, Found, Job, measure
 from stillroom_server.cost.calibration.rates import Line, RateSet
+from stillroom_server.cost.policy import Policy
 
 _MOST_ATTEMPTS = 3  # to complete a measurement that did not end in its time
 _PAUSE_SECONDS = 0.05
 _HOST = "host"
 _log = logging.getLogger(__name__)
-
-
-class Policy(StrEnum):
-    """Whether to measure; values as in the protocol's CalibrationPolicy."""
-
-    WHEN_NEEDED = "CALIBRATION_POLICY_WHEN_NEEDED"
-    NEVER = "CALIBRATION_POLICY_NEVER"
-    REFRESH = "CALIBRATION_POLICY_REFRESH"
 
 
 @dataclass(frozen=True)
