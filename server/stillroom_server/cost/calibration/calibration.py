@@ -19,7 +19,7 @@ from stillroom_server.cost.calibration.fingerprint import Host, fingerprint, thi
 from stillroom_server.cost.calibration.kept import Kept, Measured
 from stillroom_server.cost.calibration.measuring import LIMIT_SECONDS, Found, Job, measure
 from stillroom_server.cost.calibration.rates import Line, RateSet
-from stillroom_server.cost.policy import Policy
+from stillroom_server.cost.policy import Policy as Policy
 
 _MOST_ATTEMPTS = 3  # to complete a measurement that did not end in its time
 _PAUSE_SECONDS = 0.05
