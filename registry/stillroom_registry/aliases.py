@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from stillroom_registry import schema
 from stillroom_registry.database import Database
-from stillroom_registry.errors import Aborted, NotFound
-from stillroom_registry.names import check_alias_name, check_model_name
+from stillroom_registry.errors import Aborted, FailedPrecondition, NotFound
+from stillroom_registry.names import check_alias_name, check_model_name, version_name
 from stillroom_registry.pages import make_token, page_limit, read_token
 from stillroom_registry.rows import live_model, live_version, touch
 from stillroom_registry.values import Alias, AliasEvent, Clock, Page
@@ -45,15 +45,28 @@ class Aliases:
             row = live_model(connection, model)
             current = _current(connection, row.id, alias)
             if current is None:
-                raise NotFound(
-                    f"The model {model} has no alias {alias}.",
-                    reason="ALIAS_NOT_FOUND",
-                    field="alias",
-                    metadata={"model": model, "alias": alias},
-                )
+                raise _no_alias(model, alias)
             now = self._clock()
             move(connection, row.id, alias, current.version, None, who, now)
             touch(connection, row.id, now)
+
+    def roll_back(self, model: str, alias: str, *, who: str | None, expected: int | None) -> Alias:
+        """Undo the alias's last move, by one more move."""
+        check_model_name(model)
+        check_alias_name(alias)
+        with self._database.write() as connection:
+            row = live_model(connection, model)
+            current = _current(connection, row.id, alias)
+            _check_expected(model, alias, current, expected)
+            last = _last_move(connection, row.id, alias)
+            if last is None:
+                raise _no_alias(model, alias)
+            _check_target(connection, model, row.id, last)
+            now = self._clock()
+            old = current and current.version
+            move(connection, row.id, alias, old, last.from_version, who, now)
+            touch(connection, row.id, now)
+            return Alias(model, alias, last.from_version, now)
 
     def list(self, model: str) -> tuple[Alias, ...]:
         check_model_name(model)
@@ -121,6 +134,55 @@ def _current(connection: sa.Connection, model_id: int, alias: str) -> sa.Row[Any
     return connection.execute(
         sa.select(table).where(table.c.model_id == model_id, table.c.alias == alias)
     ).first()
+
+
+def _last_move(connection: sa.Connection, model_id: int, alias: str) -> sa.Row[Any] | None:
+    table = schema.alias_events
+    return connection.execute(
+        sa.select(table)
+        .where(table.c.model_id == model_id, table.c.alias == alias)
+        .order_by(table.c.id.desc())
+        .limit(1)
+    ).first()
+
+
+def _check_target(connection: sa.Connection, model: str, model_id: int, last: sa.Row[Any]) -> None:
+    """That what the alias pointed to before its last move can be pointed to again."""
+    where = {"model": model, "alias": last.alias}
+    if last.from_version is None:
+        raise FailedPrecondition(
+            f"The alias {last.alias} of {model} was new at its last move, so there is nothing to "
+            "roll back to; delete it, or point it to a version.",
+            reason="NOTHING_TO_ROLL_BACK",
+            field="alias",
+            metadata=where,
+        )
+    versions = schema.versions
+    there = connection.execute(
+        sa.select(versions.c.id).where(
+            versions.c.model_id == model_id,
+            versions.c.version == last.from_version,
+            versions.c.delete_time.is_(None),
+        )
+    ).first()
+    if there is None:
+        name = version_name(model, last.from_version)
+        raise FailedPrecondition(
+            f"The alias {last.alias} pointed to {name} before, which is deleted; point it to a "
+            "version that is there.",
+            reason="VERSION_DELETED",
+            field="alias",
+            metadata={**where, "version": name},
+        )
+
+
+def _no_alias(model: str, alias: str) -> NotFound:
+    return NotFound(
+        f"The model {model} has no alias {alias}.",
+        reason="ALIAS_NOT_FOUND",
+        field="alias",
+        metadata={"model": model, "alias": alias},
+    )
 
 
 def _check_expected(

@@ -7,18 +7,20 @@ be taken between them (see ``leases``); ``put`` does all four.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import disk_full_is_exhaustion, rename, sync_file, sync_folder
 from stillroom_registry.errors import DataLoss, InvalidArgument, NotFound
+from stillroom_registry.failpoints import step
 from stillroom_registry.scratch import Scratch
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
@@ -52,7 +54,7 @@ class BlobReader(Protocol):
     def exists(self, digest: str) -> bool: ...
     def path(self, digest: str) -> Path: ...
     def open(self, digest: str) -> BinaryIO: ...
-    def verify(self, digest: str) -> int: ...
+    def verify(self, digest: str, on_bytes: Callable[[int], None] | None = None) -> int: ...
 
 
 class BlobWriter(Protocol):
@@ -113,7 +115,7 @@ class LocalBlobStore:
             for blob in blobs:
                 target = self.path(blob.digest)
                 target.parent.mkdir(mode=0o700, exist_ok=True)
-                os.replace(blob.staged, target)  # noqa: PTH105
+                rename(blob.staged, target)
                 folders.add(target.parent)
             # The common parent too, whoever made the folder: another process may have made it a
             # moment ago and not have synced it yet. Syncing what is clean costs next to nothing.
@@ -144,24 +146,30 @@ class LocalBlobStore:
                 f"There is no blob {digest}.", reason="BLOB_NOT_FOUND", metadata={"digest": digest}
             ) from None
 
-    def verify(self, digest: str) -> int:
-        """Hash the stored bytes again; their size, or DataLoss (BLOB_DAMAGED, BLOB_MISSING)."""
+    def verify(self, digest: str, on_bytes: Callable[[int], None] | None = None) -> int:
+        """Hash the stored bytes again; their size, or DataLoss (BLOB_DAMAGED, BLOB_MISSING).
+
+        ``on_bytes`` is called with the length of each piece that was hashed; what it raises ends
+        the work. The bytes are those of the disk, not those that the system still remembers.
+        """
+        found, size = hashlib.sha256(), 0
         try:
-            with self.path(digest).open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
-                size = stream.tell()
+            with self.path(digest).open("rb", buffering=0) as stream:
+                _forget_cached(stream.fileno())
+                while chunk := _read(stream):
+                    found.update(chunk)
+                    size += len(chunk)
+                    if on_bytes is not None:
+                        on_bytes(len(chunk))
         except FileNotFoundError:
             raise DataLoss(
-                f"The blob {digest} is gone; publish or pull its model again.",
+                f"The blob {digest} is gone; publishing, importing or pulling the same files "
+                "again restores it.",
                 reason="BLOB_MISSING",
                 metadata={"digest": digest},
             ) from None
-        if f"sha256:{found}" != digest:
-            raise DataLoss(
-                f"The blob {digest} is damaged; publishing or pulling its model again heals it.",
-                reason="BLOB_DAMAGED",
-                metadata={"digest": digest},
-            )
+        if f"sha256:{found.hexdigest()}" != digest:
+            raise _damaged(digest)
         return size
 
     def stored(self) -> Iterator[StoredBlob]:
@@ -183,10 +191,34 @@ class LocalBlobStore:
     def delete(self, digest: str) -> bool:
         """Remove the blob; whether it was there. Only the garbage collector may call this."""
         try:
-            self.path(digest).unlink()
+            with step("blob.unlink"):
+                self.path(digest).unlink()
         except FileNotFoundError:
             return False
         return True
+
+
+def _damaged(digest: str) -> DataLoss:
+    return DataLoss(
+        f"The blob {digest} is damaged; publishing, importing or pulling the same files again "
+        "restores it.",
+        reason="BLOB_DAMAGED",
+        metadata={"digest": digest},
+    )
+
+
+def _read(stream: BinaryIO) -> bytes:
+    try:
+        return stream.read(_CHUNK)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""  # what cannot be read is not there: the digest will tell
+
+
+def _forget_cached(descriptor: int) -> None:
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _copy(stream: BinaryIO, path: Path) -> tuple[str, int]:
@@ -201,5 +233,5 @@ def _copy(stream: BinaryIO, path: Path) -> tuple[str, int]:
             view = memoryview(chunk)
             while view:
                 view = view[target.write(view) :]
-        os.fsync(target.fileno())
+        sync_file(target.fileno())
     return digest.hexdigest(), size

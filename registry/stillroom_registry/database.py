@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from stillroom_registry.database_errors import translated
+from stillroom_registry.failpoints import reach
 from stillroom_registry.migrate import migrate
 from stillroom_registry.sqlite import BUSY_TIMEOUT_SECONDS, Driver, choose_driver, set_journal_mode
 
@@ -79,13 +80,15 @@ class Database:
             self._write_lock,
             translated(),
             self._engine.connect().execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}) as connection,
-            connection.begin(),
         ):
-            self._writing = (threading.get_ident(), connection)
-            try:
-                yield connection
-            finally:
-                self._writing = None
+            with connection.begin():
+                self._writing = (threading.get_ident(), connection)
+                try:
+                    yield connection
+                finally:
+                    self._writing = None
+                reach("commit:before")
+            reach("commit:after")
 
     def data_version(self) -> int:
         """A number that differs after any commit, of this process or another; a few microseconds.

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from stillroom_registry import schema
 from stillroom_registry.aliases import move
 from stillroom_registry.database import Database
-from stillroom_registry.errors import Aborted, FailedPrecondition
+from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.names import check_model_name, version_name
-from stillroom_registry.rows import etag, live_model, live_version, touch
+from stillroom_registry.rows import check_etag, live_model, live_version, touch
 from stillroom_registry.values import Clock
 
 
@@ -43,13 +43,7 @@ class Deleter:
         check_model_name(model)
         with self._database.write() as connection:
             row = live_model(connection, model)
-            if expected_etag is not None and expected_etag != etag(row):
-                raise Aborted(
-                    f"The model {model} changed since it was read; read it again and decide.",
-                    reason="ETAG_MISMATCH",
-                    field="etag",
-                    metadata={"model": model},
-                )
+            check_etag(row, expected_etag)
             aliases, versions = schema.aliases, schema.versions
             pointing = connection.execute(
                 sa.select(aliases).where(aliases.c.model_id == row.id)

@@ -3,7 +3,8 @@
 Files are symbolic links to the read-only blobs. In a folder with an ``.onnx`` file they are hard
 links (or copies, across filesystems): ONNX runtimes refuse external data whose real path lies
 elsewhere. A folder is built in scratch and renamed when it is whole, so any number of processes may
-want it at once; one that was damaged (a blob missing, a file cut short) is built again.
+want it at once; one that was damaged (a blob missing, a file cut short) is built again. Where a
+blob's bytes were put in the store anew, links to the former ones are replaced one by one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Folders:
         """The folder; equal contents share one. Raises DataLoss (BLOB_MISSING, BLOB_DAMAGED)."""
         target = self._root / version.digest.removeprefix("sha256:")
         if _is_whole(target, version.files):
+            self._renew_links(target, version.files)
             return target
         built = self._build(version.files)
         with self._changing():
@@ -48,6 +50,20 @@ class Folders:
             with disk_full_is_exhaustion():
                 built.rename(target)
         return target
+
+    def _renew_links(self, target: Path, files: Sequence[File]) -> None:
+        """A blob that was replaced may have been damaged, and a hard link still is."""
+        for file in _hard_linked(files):
+            blob, path = self._blobs.path(file.digest), target / file.path
+            try:
+                stale = path.stat().st_mtime_ns < blob.stat().st_mtime_ns
+            except FileNotFoundError:
+                continue
+            if stale:
+                link = self._scratch.new()
+                with disk_full_is_exhaustion():
+                    _hard_link(blob, link)
+                    link.replace(path)
 
     def delete(self, name: str) -> None:
         """Remove one folder by the name that ``names`` gave."""
@@ -79,7 +95,7 @@ class Folders:
 
     def _build(self, files: Sequence[File]) -> Path:
         built = self._scratch.new()
-        hard = {PurePosixPath(file.path).parent for file in files if file.path.endswith(".onnx")}
+        hard = {file.path for file in _hard_linked(files)}
         try:
             with disk_full_is_exhaustion():
                 for file in files:
@@ -88,7 +104,7 @@ class Folders:
                     _check_size(blob, file)
                     path = built / file.path
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    if PurePosixPath(file.path).parent in hard:
+                    if file.path in hard:
                         _hard_link(blob, path)
                     else:
                         # Relative, from the place it will have: a moved data directory still works.
@@ -99,6 +115,11 @@ class Folders:
             shutil.rmtree(built, ignore_errors=True)
             raise
         return built
+
+
+def _hard_linked(files: Sequence[File]) -> list[File]:
+    folders = {PurePosixPath(file.path).parent for file in files if file.path.endswith(".onnx")}
+    return [file for file in files if PurePosixPath(file.path).parent in folders]
 
 
 def _hard_link(blob: Path, path: Path) -> None:

@@ -41,13 +41,18 @@ def read_token(listing: str, token: str, kind: type[Any]) -> Any:
     except (ValueError, TypeError, binascii.Error, RecursionError):
         found, last = None, None
     if found != listing or type(last) is not kind or not _fits(last):
-        raise InvalidArgument(
-            "The page token is not one that this list gave, with these filters; begin again "
-            "without a token.",
-            reason="BAD_PAGE_TOKEN",
-            field="page_token",
-        )
+        raise bad_token()
     return last
+
+
+def bad_token() -> InvalidArgument:
+    """What a caller is told who brings another list's token, or one of his own making."""
+    return InvalidArgument(
+        "The page token is not one that this list gave, with these filters; begin again "
+        "without a token.",
+        reason="BAD_PAGE_TOKEN",
+        field="page_token",
+    )
 
 
 def _fits(last: str | int) -> bool:

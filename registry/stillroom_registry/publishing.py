@@ -2,14 +2,18 @@
 
     check -> stage every file -> lease the digests -> name the blobs -> one transaction
 
+Files are staged side by side, because most of the time goes by in waiting for the disk.
+
 Killed before the transaction's commit, nothing is visible and the collector finds the rest; killed
 after it, the version is whole.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,21 +23,21 @@ import sqlalchemy as sa
 
 from stillroom_registry import schema
 from stillroom_registry.blobs import BlobWriter, StagedBlob
+from stillroom_registry.checks import check_description, check_labels, check_metadata
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillroom_registry.leases import leased
 from stillroom_registry.manifest import manifest_digest
 from stillroom_registry.names import ModelRef, check_model_name, shown
+from stillroom_registry.relations import check_relation
 from stillroom_registry.rows import model_row, touch
-from stillroom_registry.safe_files import SourceFolder, open_folder
+from stillroom_registry.safe_files import SourceFile, SourceFolder, open_folder
+from stillroom_registry.stored import check_quota, note_stored, used_bytes
 from stillroom_registry.values import JSON, Clock, File, ModelKind, ModelVersion
 
 InTransaction: TypeAlias = Callable[[sa.Connection, ModelVersion], None]
-MAX_METADATA_BYTES = 1 << 20
-MAX_DESCRIPTION = 10_000
-MAX_LABELS = 64
-MAX_LABEL = 256
 MAX_PARENTS = 1_000
+_STAGED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,14 @@ class Publication:
     parents: tuple[str, ...]
     description: str | None
     labels: Mapping[str, str] | None
+    relation: str
 
     def __post_init__(self) -> None:
         check_model_name(self.model)
         check_metadata(self.metadata)
         check_labels(self.labels or {})
         check_description(self.description or "")
+        check_relation(self.relation)
         if len(self.parents) > MAX_PARENTS:
             raise InvalidArgument(f"More than {MAX_PARENTS:,} parents.", field="parents")
         for parent in self.parents:
@@ -63,48 +69,14 @@ class Publication:
                 )
 
 
-def check_description(description: str) -> None:
-    """At most 10,000 characters that every database can hold, or InvalidArgument."""
-    surrogates = any("\ud800" <= character <= "\udfff" for character in description)
-    if len(description) > MAX_DESCRIPTION or surrogates or "\0" in description:
-        raise InvalidArgument(
-            f"A description is at most {MAX_DESCRIPTION:,} characters of valid Unicode, without "
-            "NUL.",
-            field="description",
-        )
-
-
-def check_metadata(metadata: Mapping[str, JSON]) -> None:
-    """A JSON object of at most 1 MiB, without NaN, or InvalidArgument."""
-    try:
-        size = len(json.dumps(dict(metadata), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"The metadata is no JSON: {error}.", field="metadata") from error
-    if size > MAX_METADATA_BYTES:
-        raise InvalidArgument(
-            f"The metadata has {size:,} bytes; at most {MAX_METADATA_BYTES:,} are kept.",
-            field="metadata",
-        )
-
-
-def check_labels(labels: Mapping[str, str]) -> None:
-    """At most 64 pairs of short strings, or InvalidArgument."""
-    short = all(
-        isinstance(text, str) and len(text) <= MAX_LABEL for pair in labels.items() for text in pair
-    )
-    if len(labels) > MAX_LABELS or not short or "" in labels:
-        raise InvalidArgument(
-            f"Labels are at most {MAX_LABELS} pairs of strings, each at most {MAX_LABEL} "
-            "characters, the key not empty.",
-            field="labels",
-        )
-
-
 class Publisher:
-    def __init__(self, database: Database, blobs: BlobWriter, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, blobs: BlobWriter, clock: Clock, quota_bytes: int | None
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._clock = clock
+        self._quota_bytes = quota_bytes
 
     def publish(
         self, publication: Publication, folder: Path, in_transaction: InTransaction | None
@@ -115,26 +87,65 @@ class Publisher:
         staged: list[StagedBlob] = []
         try:
             with open_folder(folder) as source:
-                files = self._stage(source, staged)
+                listed = source.files()
+                self._check_quota(source, listed)
+                files = self._stage(source, listed, staged)
             with leased(self._database, [file.digest for file in files], self._clock) as lease:
                 self._blobs.commit(*staged)
                 with self._database.write() as connection:
                     lease.end(connection)
-                    version = _insert(connection, publication, files, self._clock())
+                    version = self._insert(connection, publication, files)
                     if in_transaction is not None:
                         in_transaction(connection, version)
                 return version
         finally:
             self._blobs.discard(*staged)
 
-    def _stage(self, source: SourceFolder, staged: list[StagedBlob]) -> tuple[File, ...]:
-        files = []
-        for file in source.files():
+    def _check_quota(self, source: SourceFolder, listed: Sequence[SourceFile]) -> None:
+        """Before a byte is written. Near the limit the files are read first, to know which of them
+        are stored already and need no room."""
+        if self._quota_bytes is None:
+            return
+        with self._database.read() as connection:
+            used = used_bytes(connection)
+        if used + sum(file.size for file in listed) <= self._quota_bytes:
+            return
+        blobs = {}
+        for file in listed:
+            with source.open(file.path) as stream:
+                blobs["sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()] = file.size
+        with self._database.read() as connection:
+            check_quota(connection, blobs, self._quota_bytes)
+
+    def _stage(
+        self, source: SourceFolder, listed: Sequence[SourceFile], staged: list[StagedBlob]
+    ) -> tuple[File, ...]:
+        def stage(file: SourceFile) -> File:
             with source.open(file.path) as stream:
                 blob = self._blobs.stage(stream)
             staged.append(blob)
-            files.append(File(file.path, blob.digest, blob.size))
-        return tuple(files)
+            return File(file.path, blob.digest, blob.size)
+
+        if len(listed) == 1:
+            return (stage(listed[0]),)
+        with ThreadPoolExecutor(min(_STAGED_AT_ONCE, len(listed)), "stage") as pool:
+            work = [pool.submit(stage, file) for file in listed]
+            try:
+                return tuple(each.result() for each in work)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _insert(
+        self, connection: sa.Connection, publication: Publication, files: tuple[File, ...]
+    ) -> ModelVersion:
+        blobs = {file.digest: file.size for file in files}
+        if self._quota_bytes is not None:
+            check_quota(connection, blobs, self._quota_bytes)
+        now = self._clock()
+        version = _insert(connection, publication, files, now)
+        note_stored(connection, blobs, now)
+        return version
 
 
 def _parent_ref(parent: str) -> ModelRef:
@@ -210,7 +221,12 @@ def _insert(
         connection.execute(
             sa.insert(schema.version_parents),
             [
-                {"version_id": version_id, "position": position, "parent": parent}
+                {
+                    "version_id": version_id,
+                    "position": position,
+                    "parent": parent,
+                    "relation": publication.relation,
+                }
                 for position, parent in enumerate(version.parents)
             ],
         )

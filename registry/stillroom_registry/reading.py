@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from stillroom_registry import schema
 from stillroom_registry.database import Database
 from stillroom_registry.errors import NotFound
+from stillroom_registry.filters.query import ModelQuery
 from stillroom_registry.names import DEFAULT_ALIAS, ModelRef, check_model_name
 from stillroom_registry.pages import make_token, page_limit, read_token
 from stillroom_registry.rows import etag, latest_version, live_model, live_version
@@ -26,25 +27,15 @@ class Reader:
     def get_model(self, name: str) -> Model:
         check_model_name(name)
         with self._database.snapshot() as connection:
-            return _models(connection, [live_model(connection, name)])[0]
+            return models_of(connection, [live_model(connection, name)])[0]
 
-    def list_models(self, page_size: int, page_token: str, kind: ModelKind | None) -> Page[Model]:
-        """By name."""
+    def list_models(self, query: ModelQuery, page_size: int, page_token: str) -> Page[Model]:
         limit = page_limit(page_size)
-        listing = f"models {kind or ''}"
-        after = read_token(listing, page_token, str)
-        table = schema.models
-        query = sa.select(table).where(table.c.delete_time.is_(None))
-        if kind is not None:
-            query = query.where(table.c.kind == kind)
-        if after is not None:
-            query = query.where(table.c.name > after)
+        statement = query.statement(page_token).limit(limit + 1)
         with self._database.snapshot() as connection:
-            rows = connection.execute(query.order_by(table.c.name).limit(limit + 1)).all()
-            models = _models(connection, rows[:limit])
-        return Page(
-            tuple(models), make_token(listing, models[-1].name) if len(rows) > limit else ""
-        )
+            rows = connection.execute(statement).all()
+            models = models_of(connection, rows[:limit])
+        return Page(tuple(models), query.token(rows[limit - 1]) if len(rows) > limit else "")
 
     def list_versions(self, model: str, page_size: int, page_token: str) -> Page[ModelVersion]:
         """Newest first."""
@@ -61,7 +52,7 @@ class Reader:
             if before is not None:
                 query = query.where(table.c.version < before)
             rows = connection.execute(query.order_by(table.c.version.desc()).limit(limit + 1)).all()
-            versions = _versions(connection, model, rows[:limit])
+            versions = versions_of(connection, model, rows[:limit])
         return Page(
             tuple(versions), make_token(listing, versions[-1].version) if len(rows) > limit else ""
         )
@@ -76,12 +67,13 @@ class Reader:
             model = live_model(connection, ref.model)
             number = ref.version
             if number is None:
-                number = _alias_target(connection, model, ref.alias)
+                number = target_of(connection, model, ref.alias)
             row = live_version(connection, model, number, field="model")
-            return _versions(connection, ref.model, [row])[0]
+            return versions_of(connection, ref.model, [row])[0]
 
 
-def _alias_target(connection: sa.Connection, model: Row, alias: str | None) -> int:
+def target_of(connection: sa.Connection, model: Row, alias: str | None) -> int:
+    """The version that the alias means, or without one the bare name; NotFound as ``load``."""
     table = schema.aliases
     target = connection.execute(
         sa.select(table.c.version).where(
@@ -108,7 +100,8 @@ def _alias_target(connection: sa.Connection, model: Row, alias: str | None) -> i
     return latest
 
 
-def _models(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
+def models_of(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
+    """The models of rows of ``models``."""
     ids = [row.id for row in rows]
     table = schema.aliases
     aliases: defaultdict[int, dict[str, int]] = defaultdict(dict)
@@ -139,7 +132,8 @@ def _models(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
     ]
 
 
-def _versions(connection: sa.Connection, model: str, rows: Sequence[Row]) -> list[ModelVersion]:
+def versions_of(connection: sa.Connection, model: str, rows: Sequence[Row]) -> list[ModelVersion]:
+    """The versions of rows of ``versions``, all of one model."""
     ids = [row.id for row in rows]
     table = schema.version_files
     files: defaultdict[int, list[File]] = defaultdict(list)

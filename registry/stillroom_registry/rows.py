@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stillroom_registry import schema
-from stillroom_registry.errors import NotFound
+from stillroom_registry.errors import Aborted, NotFound
 from stillroom_registry.names import version_name
 
 MAX_VERSION = 2**63 - 1
@@ -80,3 +80,14 @@ def touch(connection: sa.Connection, model_id: int, now: datetime) -> None:
 
 def etag(model: sa.Row[Any]) -> str:
     return f"{model.id:x}-{model.revision:x}"
+
+
+def check_etag(model: sa.Row[Any], expected: str | None) -> None:
+    """Aborted (ETAG_MISMATCH) unless ``expected`` is None or the model's."""
+    if expected is not None and expected != etag(model):
+        raise Aborted(
+            f"The model {model.name} changed since it was read; read it again and decide.",
+            reason="ETAG_MISMATCH",
+            field="etag",
+            metadata={"model": model.name},
+        )

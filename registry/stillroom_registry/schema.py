@@ -27,6 +27,10 @@ models = sa.Table(
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.Column("update_time", UtcDateTime, nullable=False),
     sa.Column("delete_time", UtcDateTime),
+    # The orders in which models are listed.
+    sa.Index("models_by_kind", "kind", "name"),
+    sa.Index("models_by_create_time", "create_time", "name"),
+    sa.Index("models_by_update_time", "update_time", "name"),
 )
 
 versions = sa.Table(
@@ -53,12 +57,27 @@ version_files = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
 )
 
+# What is in the blob store and was named by a version once; a row goes with its blob. It knows how
+# much there is, when each was last known to be whole, and which are not.
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False, index=True),
+    # Counts the times that its bytes were put there, so that a verdict on older ones is told apart.
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("check_time", UtcDateTime, nullable=False, index=True),
+    # NULL: whole when it was last looked at. Else why it is in quarantine.
+    sa.Column("damage", sa.String(32), index=True),
+)
+
 version_parents = sa.Table(
     "version_parents",
     metadata,
     sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("parent", sa.String(256), nullable=False, index=True),
+    sa.Column("relation", sa.String(32), nullable=False, server_default="copy"),
 )
 
 aliases = sa.Table(

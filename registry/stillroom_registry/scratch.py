@@ -55,19 +55,21 @@ class Scratch:
         self.close()
 
 
-def sweep_abandoned(root: Path) -> int:
+def sweep_abandoned(root: Path, *, dry_run: bool = False) -> int:
     """Remove the scratch folders whose owners are gone, and stray files; how many there were."""
     removed = 0
     for entry in list(os.scandir(root)) if root.is_dir() else []:
         path = Path(entry.path)
         if not entry.is_dir(follow_symlinks=False):
-            path.unlink(missing_ok=True)
+            if not dry_run:
+                path.unlink(missing_ok=True)
             removed += 1
             continue
         descriptor = _lock(path)
         if descriptor is None:
             continue
-        shutil.rmtree(path, ignore_errors=True)
+        if not dry_run:
+            shutil.rmtree(path, ignore_errors=True)
         os.close(descriptor)
         removed += 1
     return removed

@@ -103,6 +103,54 @@ class AliasEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LineageNode:
+    """A version in a lineage, deleted or not: what is known of it stays."""
+
+    name: str
+    kind: ModelKind
+    deleted: bool
+    create_time: datetime
+    metadata: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEdge:
+    """``child`` was made from ``parent``, both full version names; ``relation`` says how."""
+
+    parent: str
+    child: str
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """``nodes`` begin with the one that was asked for, then the nearest first.
+
+    ``truncated``: there were more than are given, of which the farthest are left out.
+    """
+
+    nodes: tuple[LineageNode, ...]
+    edges: tuple[LineageEdge, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What hashing a version's files again found; ``bytes_hashed`` counts shared blobs once."""
+
+    damaged: tuple[File, ...]
+    bytes_hashed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Bytes of all stored blobs, those that wait for the collector included, and their limit."""
+
+    used_bytes: int
+    quota_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """Some items of a list; ``next_page_token`` is empty on the last page."""
 
@@ -112,7 +160,7 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class GarbageReport:
-    """What a collection removed. ``bytes_freed`` counts blobs, not scratch or folders."""
+    """What a collection removed, or would have; ``bytes_freed`` counts blobs alone."""
 
     blobs_deleted: int
     bytes_freed: int
