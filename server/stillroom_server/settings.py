@@ -178,6 +178,35 @@ class Settings(BaseSettings):
         1.5, gt=0, description="seconds that the teachers' work ahead of a unary request may take"
     )
 
+    # Costs, as estimates count them; what is not said is unknown to them
+    cost_price_usd_per_hour: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="US dollars that an hour of this host costs"
+    )
+    cost_pue: float | None = Field(
+        None, ge=1, le=10, description="energy of the site over energy of its machines"
+    )
+    cost_region: str = Field(
+        "", description="whose electricity it is: WORLD, or a code such as FRA; default: WORLD"
+    )
+    cost_carbon_intensity: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="grams of CO2 equivalent of a kilowatt-hour, in place of a region's",
+    )
+    cost_electricity_usd_per_kwh: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="US dollars of a kilowatt-hour; default: it is in the price of the hours",
+    )
+    cost_idle_power_watts: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="watts that this host draws when idle"
+    )
+    cost_max_power_watts: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="watts that this host draws at most"
+    )
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -188,6 +217,17 @@ class Settings(BaseSettings):
             raise ValueError("tls_certificate and tls_key go together: give both or neither")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("tls_client_ca needs tls_certificate and tls_key")
+        return self
+
+    @model_validator(mode="after")
+    def _costs(self) -> Settings:
+        if self.cost_region and self.cost_carbon_intensity is not None:
+            raise ValueError("cost_region has a carbon intensity of its own: give one of the two")
+        idle, most = self.cost_idle_power_watts, self.cost_max_power_watts
+        if idle is not None and most is None:
+            raise ValueError("cost_idle_power_watts needs cost_max_power_watts")
+        if idle is not None and most is not None and idle > most:
+            raise ValueError("cost_idle_power_watts is more than cost_max_power_watts")
         return self
 
     @classmethod
