@@ -90,6 +90,7 @@ class Attempt:
         finally:
             # Only now: the lease must last until the end is written.
             keeper.end()
+            self._control.meter.end()
 
     def _execute(self) -> Json:
         operation = self._claim.operation
@@ -98,10 +99,12 @@ class Attempt:
                 f"This server cannot execute operations of kind {operation.kind!r}.",
                 reason="UNKNOWN_KIND",
             )
+        workspace = self._workspaces.make(operation.id)
+        self._control.meter = self._store.observer.begin(operation.id, operation.attempt, workspace)
         self._context = OperationContext(
             self._store,
             self._control,
-            self._workspaces.make(operation.id),
+            workspace,
             self._executor.phases,
             slice_seconds=self._settings.slice_seconds,
             on_check=self._on_check,

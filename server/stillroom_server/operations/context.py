@@ -61,7 +61,14 @@ class OperationContext:
         Touches no disk and may be called in a tight loop: the newest is written a few times a
         second, and in any case the last one. Raises ValueError for an undeclared phase.
         """
-        self._control.offer_progress(self._meter.update(phase, done, total, unit, message))
+        progress = self._meter.update(phase, done, total, unit, message)
+        self._control.meter.phase(phase)
+        self._control.offer_progress(progress)
+
+    def moved(self, network_bytes: int) -> None:
+        """Tell that so many more bytes went over the network; without this, what an operation moved
+        is unknown. Cheap, as ``progress``."""
+        self._control.meter.moved(network_bytes)
 
     def check_cancelled(self) -> None:
         """Raise when the executor should unwind; let it through. Cheap: call it often.

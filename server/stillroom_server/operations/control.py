@@ -16,13 +16,15 @@ from stillroom_server.operations.model import (
     Progress,
     RunnerStopping,
 )
+from stillroom_server.operations.observer import AttemptMeter, NoMeter
 
 
 class AttemptControl:
-    """Flags and the newest progress of one attempt; every method is safe in any thread."""
+    """Flags, newest progress and meter of one attempt; every method is safe in any thread."""
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.meter: AttemptMeter = NoMeter()
         self._lock = threading.Lock()
         self._cancel_time: float | None = None
         self._stop = False

@@ -48,6 +48,7 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._ended.wait(self._settings.tick_seconds):
+            self._control.meter.sample()
             self.beat()
 
     def beat(self) -> None:

@@ -38,6 +38,7 @@ from stillroom_server.operations.model import (
     OperationState,
     Progress,
 )
+from stillroom_server.operations.observer import Ended, NoObserver, Observer
 from stillroom_server.operations.schema import operations
 
 MAX_LOST_ATTEMPTS = 3
@@ -53,8 +54,10 @@ class OperationLeases:
         *,
         worker_is_gone: Callable[[str], bool] = worker.is_gone,
         max_lost_attempts: int = MAX_LOST_ATTEMPTS,
+        observer: Observer | None = None,
     ) -> None:
         self.database = database
+        self.observer = observer or NoObserver()
         self._clock = clock
         self._worker_is_gone = worker_is_gone
         self._max_lost_attempts = max_lost_attempts
@@ -134,6 +137,7 @@ class OperationLeases:
         with self.database.write() as connection:
             cancel_requested = self.guard(connection, claim)
             connection.execute(sa.update(operations).where(_owned(claim)).values(**values))
+            self._note(connection, claim)
         return cancel_requested
 
     def cancel_requested(self, claim: Claim) -> bool:
@@ -163,7 +167,9 @@ class OperationLeases:
         with self._writing(connection) as transaction:
             if self.guard(transaction, claim):
                 raise CancelRequested(claim.operation_id)
-            self._end(transaction, claim, OperationState.SUCCEEDED, progress, result=text)
+            self._end(
+                transaction, claim, OperationState.SUCCEEDED, progress, made=result, result=text
+            )
 
     def fail(
         self,
@@ -207,6 +213,7 @@ class OperationLeases:
                 values = _cancelled(claim)
                 self._end(connection, claim, OperationState.CANCELLED, progress, **values)
                 return
+            self._note(connection, claim)
             connection.execute(
                 sa.update(operations)
                 .where(_owned(claim))
@@ -226,9 +233,12 @@ class OperationLeases:
         claim: Claim,
         state: OperationState,
         progress: Progress | None,
+        *,
+        made: Json | None = None,
         **values: str,
     ) -> None:
         now = self._clock()
+        self._note(connection, claim)
         connection.execute(
             sa.update(operations)
             .where(_owned(claim))
@@ -242,6 +252,29 @@ class OperationLeases:
                 **values,
             )
         )
+        self._tell_end(connection, claim.operation_id, made)
+
+    def _note(self, connection: sa.Connection, claim: Claim) -> None:
+        self.observer.note(connection, claim.operation_id, claim.attempt)
+
+    def _tell_end(
+        self, connection: sa.Connection, operation_id: str, result: Json | None = None
+    ) -> None:
+        """In the transaction of the end, whoever brings it about."""
+        row = connection.execute(
+            sa.select(
+                operations.c.kind,
+                operations.c.state,
+                operations.c.attempt,
+                operations.c.start_time,
+                operations.c.end_time,
+            ).where(operations.c.id == operation_id)
+        ).one()
+        succeeded = row.state == OperationState.SUCCEEDED
+        ended = Ended(
+            operation_id, row.kind, succeeded, row.attempt, row.start_time, row.end_time, result
+        )
+        self.observer.ended(connection, ended)
 
     def _lost(
         self, connection: sa.Connection, now: datetime, worker_name: str, held: Collection[str]
@@ -259,7 +292,8 @@ class OperationLeases:
     ) -> int:
         lost = self._lost(connection, now, worker_name, held)
         for claim in lost:
-            settle_lost(connection, claim, now, self._max_lost_attempts)
+            if settle_lost(connection, claim, now, self._max_lost_attempts):
+                self._tell_end(connection, claim.operation_id)
         return len(lost)
 
     @contextmanager

@@ -62,8 +62,11 @@ def find_lost(
 
 def settle_lost(
     connection: sa.Connection, claim: LostClaim, now: datetime, max_lost_attempts: int
-) -> None:
-    """Back into the queue; cancelled if that was asked for; failed if it was once too often."""
+) -> bool:
+    """Back into the queue; cancelled if that was asked for; failed if it was once too often.
+
+    Returns whether that was its end.
+    """
     lost_attempts = claim.lost_attempts + 1
     values: dict[str, Any] = {"state": OperationState.PENDING}
     if claim.cancel_requested:
@@ -89,6 +92,7 @@ def settle_lost(
             **values,
         )
     )
+    return "end_time" in values
 
 
 def cancelled_text(operation_id: str) -> str:

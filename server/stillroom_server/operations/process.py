@@ -24,6 +24,8 @@ from pydantic import ValidationError
 
 from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
+from stillroom_server.cost.ledger.ledger import Ledger
+from stillroom_server.cost.ledger.observing import LedgerObserver
 from stillroom_server.observability.logging import configure as configure_logging
 from stillroom_server.operations.executors import load_factory
 from stillroom_server.operations.pace import ThreadLimit
@@ -85,6 +87,8 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
         registry.database,
         lambda: datetime.now(UTC),
         max_lost_attempts=settings.max_lost_attempts,
+        # What operations fill outside of their workspaces: vectors of teachers.
+        observer=LedgerObserver(Ledger.open(registry.database), [data_dir / "cache" / "features"]),
     )
     worker_name = str(current_worker())
     runner = Runner(

@@ -18,6 +18,7 @@ from stillroom_server.operations import migrations, rows, worker
 from stillroom_server.operations.leases import MAX_LOST_ATTEMPTS, OperationLeases
 from stillroom_server.operations.lost import cancelled_text
 from stillroom_server.operations.model import Json, Operation, OperationState
+from stillroom_server.operations.observer import Observer
 from stillroom_server.operations.schema import operation_requests, operations
 from stillroom_server.operations.turns import last_turn
 
@@ -45,12 +46,14 @@ class OperationStore(OperationLeases):
         new_id: Callable[[], str] = random_id,
         worker_is_gone: Callable[[str], bool] = worker.is_gone,
         max_lost_attempts: int = MAX_LOST_ATTEMPTS,
+        observer: Observer | None = None,
     ) -> None:
         super().__init__(
             database,
             clock,
             worker_is_gone=worker_is_gone,
             max_lost_attempts=max_lost_attempts,
+            observer=observer,
         )
         self._new_id = new_id
         migrations.upgrade(database)
@@ -63,12 +66,15 @@ class OperationStore(OperationLeases):
         target: str | None = None,
         request_id: str | None = None,
         fingerprint: bytes | None = None,
+        in_transaction: Callable[[sa.Connection, Operation], None] | None = None,
     ) -> Operation:
         """Queue an operation; on disk when this returns.
 
         The same ``request_id`` within 24 hours returns the operation that it created, as it is now.
         ``fingerprint`` is what must be equal for that, besides the kind (default: target and
         request); give the bytes of the caller's own message where ``request`` holds more.
+        ``in_transaction`` is called with a new operation before it is committed: what it writes is
+        there with the operation or not at all, and what it raises undoes both.
 
         Raises InvalidArgument (field request_id) when it was used with another body, and
         FailedPrecondition (OPERATION_DELETED) when its operation has been deleted since.
@@ -115,7 +121,10 @@ class OperationStore(OperationLeases):
                         create_time=now,
                     )
                 )
-            return self._get(connection, operation_id)
+            operation = self._get(connection, operation_id)
+            if in_transaction is not None:
+                in_transaction(connection, operation)
+            return operation
 
     def get(self, operation_id: str) -> Operation:
         """Raises NotFound."""
@@ -198,6 +207,8 @@ class OperationStore(OperationLeases):
                     error=cancelled_text(operation_id),
                 )
             connection.execute(change)
+            if operation.state is OperationState.PENDING:
+                self._tell_end(connection, operation_id)
             return self._get(connection, operation_id)
 
     def delete(self, operation_id: str) -> None:
