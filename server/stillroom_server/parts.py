@@ -13,6 +13,9 @@ from prometheus_client import CollectorRegistry
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import system_clock
+from stillroom_server.cost.ledger.ledger import Ledger
+from stillroom_server.cost.ledger.observing import LedgerObserver
+from stillroom_server.cost.ledger.recent import Recent, RecentAccuracy
 from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.models import LoadedModel, LoadFailure
 from stillroom_server.inference.registry_models import (
@@ -56,6 +59,7 @@ class Parts:
     start_time: datetime
     registry: Registry
     requests: RequestLog
+    ledger: Ledger
     operations: OperationStore
     watcher: OperationWatcher
     supervisor: RunnerSupervisor
@@ -86,7 +90,8 @@ def build(
     clock: Callable[[], datetime] = system_clock,
 ) -> Parts:
     """Everything built, nothing started. ``data_dir`` is open and ours."""
-    operations = OperationStore(registry.database, clock)
+    ledger = Ledger.open(registry.database)
+    operations = OperationStore(registry.database, clock, observer=LedgerObserver(ledger))
     runner = OperationsSettings(
         **_threads(settings), slice_seconds=settings.operation_slice_seconds
     )
@@ -99,6 +104,7 @@ def build(
         start_time=clock(),
         registry=registry,
         requests=RequestLog(registry.database, clock),
+        ledger=ledger,
         operations=operations,
         watcher=OperationWatcher(operations),
         supervisor=RunnerSupervisor(
@@ -234,6 +240,32 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         "Bytes of text in flight to the teacher engine",
         (),
         lambda: {(): float(parts.teachers.held)},
+    )
+    _estimate_gauges(RecentAccuracy(parts.ledger), metrics)
+
+
+def _estimate_gauges(recent: RecentAccuracy, metrics: CollectorRegistry) -> None:
+    def gauge(name: str, text: str, value: Callable[[Recent], float | None]) -> None:
+        def read() -> Mapping[tuple[str, ...], float]:
+            found = {labels: value(each) for labels, each in recent.read().items()}
+            return {labels: number for labels, number in found.items() if number is not None}
+
+        GaugeCollector(metrics, f"stillroom_estimate_{name}", text, ("kind", "figure"), read)
+
+    gauge(
+        "jobs",
+        "Latest pieces of work with both an estimate and a measurement, 200 at most",
+        lambda each: each.jobs,
+    )
+    gauge(
+        "ratio",
+        "Median of what those took over what was estimated; missing while there are none",
+        lambda each: each.ratio,
+    )
+    gauge(
+        "coverage",
+        "Share of those that took between p10 and p90; missing while there are none",
+        lambda each: each.coverage,
     )
 
 
