@@ -127,9 +127,10 @@ class Environment:
 
     ``price`` (US dollars an hour), ``pue``, ``carbon`` (grams a kilowatt-hour), ``electricity`` (US
     dollars a kilowatt-hour; None: part of the hourly price) and ``network`` (bytes a second) are
-    unknown figures where nobody says; ``power`` is None there. ``region`` is empty where the request or a setting gives the
-    carbon intensity itself. ``available_memory`` in bytes: what this host has free, else what the
-    device has. ``contention``: how many times slower other work makes it, at least 1.
+    unknown figures where nobody says; ``power`` is None there. ``region`` is empty where the
+    request or a setting gives the carbon intensity itself. ``available_memory`` in bytes: what this
+    host has free, else what the device has. ``contention``: how many times slower other work makes
+    it, at least 1.
     """
 
     device: Device
