@@ -72,6 +72,9 @@ bench-embed: $(STAMP)  ## the figures of serving alone (BENCH_FLAGS: see python 
 bench-classify: $(STAMP)  ## the figures of classifiers alone
 	$(BIN)/python -m benchmarks classify $(BENCH_FLAGS)
 
+bench-estimate: $(STAMP)  ## estimates against what the work then took (BENCH_FLAGS='--jobs 2': more)
+	$(BIN)/python -m benchmarks estimate $(BENCH_FLAGS)
+
 protos: $(STAMP)  ## generate the Python code of the protos
 	$(BIN)/python protos/generate.py
 
@@ -81,4 +84,4 @@ baseline: $(STAMP)  ## accept a breaking change of the protocol (say so in the C
 clean:  ## remove what the targets made
 	rm -rf $(VENV) client/node/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed bench-classify protos baseline clean
+.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed bench-classify bench-estimate protos baseline clean

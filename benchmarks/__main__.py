@@ -24,6 +24,7 @@ from benchmarks import (
     classify,
     distill,
     durable,
+    estimate,
     machine,
     memory,
     overload,
@@ -62,6 +63,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "overload": overload.run,
     "peer": peer.run,
     "classify": classify.run,
+    "estimate": estimate.run,
 }
 FAILURES = (
     SideFailedError,
@@ -108,6 +110,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--starts", type=_positive, default=Knobs.starts, help="ready: of a server")
     made.add_argument("--texts", type=_positive, default=Knobs.texts, help="memory: of them all")
     made.add_argument("--seconds", type=float, default=Knobs.seconds, help="overload: of each load")
+    made.add_argument("--corpora", type=_numbers, default=Knobs.corpora, help="estimate: texts")
+    made.add_argument("--trainings", type=_numbers, default=Knobs.trainings, help="the same")
+    made.add_argument("--embeddings", type=_numbers, default=Knobs.embeddings, help="the same")
+    made.add_argument(
+        "--jobs", type=_positive, default=Knobs.jobs, help="estimate: times each job is done"
+    )
     return made
 
 
@@ -184,6 +192,10 @@ def _knobs(given: argparse.Namespace) -> Knobs:
         starts=given.starts,
         texts=given.texts,
         seconds=given.seconds,
+        corpora=given.corpora,
+        trainings=given.trainings,
+        embeddings=given.embeddings,
+        jobs=given.jobs,
     )
 
 

@@ -13,7 +13,8 @@ class Knobs:
     message, those of ``stream``; ``calls`` its unary calls; ``warm_up`` the rounds of each side
     before the first that counts. ``concurrencies`` are the calls in flight of ``saturated``,
     ``starts`` the servers of ``ready``, ``texts`` those of ``memory``, ``seconds`` the length of
-    each load of ``overload``."""
+    each load of ``overload``. ``corpora``, ``trainings`` and ``embeddings`` are the texts of the
+    jobs of ``estimate``, each of which is done ``jobs`` times."""
 
     package: str
     teacher: Path
@@ -28,3 +29,7 @@ class Knobs:
     starts: int = 9
     texts: int = 5_000_000
     seconds: float = 60.0
+    corpora: tuple[int, ...] = (500, 2000)
+    trainings: tuple[int, ...] = (1_000, 10_000)
+    embeddings: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    jobs: int = 1
