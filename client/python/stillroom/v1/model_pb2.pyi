@@ -50,6 +50,74 @@ MODEL_KIND_CLASSIFIER: ModelKind.ValueType  # 3
 """A head on an encoder."""
 Global___ModelKind: _TypeAlias = ModelKind  # noqa: Y015
 
+class _HubSyncDirection:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HubSyncDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HubSyncDirection.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HUB_SYNC_DIRECTION_UNSPECIFIED: _HubSyncDirection.ValueType  # 0
+    """Never sent."""
+    HUB_SYNC_DIRECTION_PUSH: _HubSyncDirection.ValueType  # 1
+    """From here to the Hub."""
+    HUB_SYNC_DIRECTION_PULL: _HubSyncDirection.ValueType  # 2
+    """From the Hub to here."""
+
+class HubSyncDirection(_HubSyncDirection, metaclass=_HubSyncDirectionEnumTypeWrapper):
+    """Which way a sync with the Hub goes."""
+
+HUB_SYNC_DIRECTION_UNSPECIFIED: HubSyncDirection.ValueType  # 0
+"""Never sent."""
+HUB_SYNC_DIRECTION_PUSH: HubSyncDirection.ValueType  # 1
+"""From here to the Hub."""
+HUB_SYNC_DIRECTION_PULL: HubSyncDirection.ValueType  # 2
+"""From the Hub to here."""
+Global___HubSyncDirection: _TypeAlias = HubSyncDirection  # noqa: Y015
+
+class _HubSyncState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HubSyncStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HubSyncState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HUB_SYNC_STATE_UNSPECIFIED: _HubSyncState.ValueType  # 0
+    """Never sent."""
+    HUB_SYNC_STATE_PENDING: _HubSyncState.ValueType  # 1
+    """It waits for its turn."""
+    HUB_SYNC_STATE_RUNNING: _HubSyncState.ValueType  # 2
+    """It is under way."""
+    HUB_SYNC_STATE_DONE: _HubSyncState.ValueType  # 3
+    """`commit` holds the version."""
+    HUB_SYNC_STATE_FAILED: _HubSyncState.ValueType  # 4
+    """It failed; `reason` and `message` say why."""
+    HUB_SYNC_STATE_CONFLICT: _HubSyncState.ValueType  # 5
+    """The remote had moved, or its tag is taken: nothing was overwritten. `reason` and `message` name
+    both sides.
+    """
+    HUB_SYNC_STATE_CANCELLED: _HubSyncState.ValueType  # 6
+    """Somebody cancelled it. What it had committed by then is there."""
+
+class HubSyncState(_HubSyncState, metaclass=_HubSyncStateEnumTypeWrapper):
+    """How far a sync with the Hub is."""
+
+HUB_SYNC_STATE_UNSPECIFIED: HubSyncState.ValueType  # 0
+"""Never sent."""
+HUB_SYNC_STATE_PENDING: HubSyncState.ValueType  # 1
+"""It waits for its turn."""
+HUB_SYNC_STATE_RUNNING: HubSyncState.ValueType  # 2
+"""It is under way."""
+HUB_SYNC_STATE_DONE: HubSyncState.ValueType  # 3
+"""`commit` holds the version."""
+HUB_SYNC_STATE_FAILED: HubSyncState.ValueType  # 4
+"""It failed; `reason` and `message` say why."""
+HUB_SYNC_STATE_CONFLICT: HubSyncState.ValueType  # 5
+"""The remote had moved, or its tag is taken: nothing was overwritten. `reason` and `message` name
+both sides.
+"""
+HUB_SYNC_STATE_CANCELLED: HubSyncState.ValueType  # 6
+"""Somebody cancelled it. What it had committed by then is there."""
+Global___HubSyncState: _TypeAlias = HubSyncState  # noqa: Y015
+
 @_typing.final
 class Model(_message.Message):
     """A named line of versions."""
@@ -171,6 +239,7 @@ class ModelVersion(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FIDELITY_FIELD_NUMBER: _builtins.int
+    HUB_SYNCS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`models/{model}/versions/{version}`."""
     version: _builtins.int
@@ -207,6 +276,13 @@ class ModelVersion(_message.Message):
     def fidelity(self) -> _fidelity_pb2.FidelityReport:
         """How close it is to its teacher. Unset for what was not distilled here."""
 
+    @_builtins.property
+    def hub_syncs(self) -> _containers.RepeatedCompositeFieldContainer[Global___HubSync]:
+        """Where it was pushed to and pulled from: the newest sync of each direction, repository and
+        branch, newest first. Set where versions are read (GetModelVersion, ListModelVersions,
+        DownloadModelVersion), not in the responses of operations.
+        """
+
     def __init__(
         self,
         *,
@@ -221,14 +297,85 @@ class ModelVersion(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         fidelity: _fidelity_pb2.FidelityReport | None = ...,
+        hub_syncs: _abc.Iterable[Global___HubSync] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fidelity", b"fidelity", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "fidelity", b"fidelity", "files", b"files", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "fidelity", b"fidelity", "files", b"files", "hub_syncs", b"hub_syncs", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
+
+@_typing.final
+class HubSync(_message.Message):
+    """A push of a version to the Hugging Face Hub, or the pull that made it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    REPO_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    direction: Global___HubSyncDirection.ValueType
+    """Which way."""
+    repo: _builtins.str
+    """`owner/name`."""
+    branch: _builtins.str
+    """The branch pushed to, or the revision pulled."""
+    tag: _builtins.str
+    """The tag that the push was to set. Empty: none."""
+    commit: _builtins.str
+    """The commit that holds the version. Empty until it is known."""
+    state: Global___HubSyncState.ValueType
+    """How far it is."""
+    reason: _builtins.str
+    """Of the last failure, as in an ErrorInfo. Empty: none."""
+    message: _builtins.str
+    """The same for people. Empty: none."""
+    operation: _builtins.str
+    """`operations/{operation}` that executes it; ended ones are forgotten after a while."""
+    endpoint: _builtins.str
+    """The Hub's address."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last changed."""
+
+    def __init__(
+        self,
+        *,
+        direction: Global___HubSyncDirection.ValueType = ...,
+        repo: _builtins.str = ...,
+        branch: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        commit: _builtins.str = ...,
+        state: Global___HubSyncState.ValueType = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        endpoint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "commit", b"commit", "create_time", b"create_time", "direction", b"direction", "endpoint", b"endpoint", "message", b"message", "operation", b"operation", "reason", b"reason", "repo", b"repo", "state", b"state", "tag", b"tag", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HubSync: _TypeAlias = HubSync  # noqa: Y015
 
 @_typing.final
 class ModelFile(_message.Message):

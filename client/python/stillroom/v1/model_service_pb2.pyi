@@ -892,15 +892,23 @@ class PushModelVersionRequest(_message.Message):
     name: _builtins.str
     """`name`, `name@3`, `name@alias` or a full name."""
     repo: _builtins.str
-    """`owner/name` on the Hub. PERMISSION_DENIED when the server's `hub_allow` does not match it."""
+    """`owner/name` on the Hub; it is made if it is not there. PERMISSION_DENIED when the server does
+    not push (`hub_push`) or its `hub_allow` does not match it.
+    """
     branch: _builtins.str
-    """The branch. Empty: the default branch."""
+    """The branch; it is made, where the default branch is, if it is not there. Empty: the default
+    branch. At most 255 bytes.
+    """
     tag: _builtins.str
-    """A tag to set after the commit. Empty: none."""
+    """A tag to set after the commit. Empty: none. ABORTED (HUB_TAG_TAKEN) when it is there and names
+    something else, unless forced. At most 255 bytes.
+    """
     private_repo: _builtins.bool
     """Make the repository private if it is made by this push."""
     force: _builtins.bool
-    """Overwrite though the remote moved since this model was last pushed or pulled."""
+    """Overwrite though the remote moved since this model was last pushed or pulled, and move the tag.
+    Files that are not of this model stay.
+    """
     request_id: _builtins.str
     """See the service."""
     def __init__(

@@ -241,14 +241,18 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PushModelVersion(self, request, context):
-        """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse.
+        """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse. The
+        operation fails with ABORTED (HUB_CONFLICT, its metadata name both sides) when the branch is not
+        where this model was last pushed to it or pulled from it, unless forced. Of a push whose answer
+        was lost, it finds the commit instead of making another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PullModel(self, request, context):
-        """Makes a version of a Hub repository, verified file by file. Response: PullModelResponse.
+        """Makes a version of a Hub repository, verified file by file, as ImportModel does; it fetches the
+        commit that the revision named when it began. Response: PullModelResponse.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,9 +75,15 @@ class ModelServiceStub:
     response an ImportModelResponse. Pickles are refused: weights are safetensors.
     """
     PushModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PushModelVersionRequest, _operations_pb2.Operation]
-    """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse."""
+    """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse. The
+    operation fails with ABORTED (HUB_CONFLICT, its metadata name both sides) when the branch is not
+    where this model was last pushed to it or pulled from it, unless forced. Of a push whose answer
+    was lost, it finds the commit instead of making another.
+    """
     PullModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PullModelRequest, _operations_pb2.Operation]
-    """Makes a version of a Hub repository, verified file by file. Response: PullModelResponse."""
+    """Makes a version of a Hub repository, verified file by file, as ImportModel does; it fetches the
+    commit that the revision named when it began. Response: PullModelResponse.
+    """
     VerifyModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.VerifyModelVersionRequest, _operations_pb2.Operation]
     """Hashes a version's files again. Response: VerifyModelVersionResponse."""
     CollectGarbage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CollectGarbageRequest, _operations_pb2.Operation]
@@ -133,9 +139,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
     response an ImportModelResponse. Pickles are refused: weights are safetensors.
     """
     PushModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PushModelVersionRequest, _operations_pb2.Operation]  # type: ignore[assignment]
-    """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse."""
+    """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse. The
+    operation fails with ABORTED (HUB_CONFLICT, its metadata name both sides) when the branch is not
+    where this model was last pushed to it or pulled from it, unless forced. Of a push whose answer
+    was lost, it finds the commit instead of making another.
+    """
     PullModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PullModelRequest, _operations_pb2.Operation]  # type: ignore[assignment]
-    """Makes a version of a Hub repository, verified file by file. Response: PullModelResponse."""
+    """Makes a version of a Hub repository, verified file by file, as ImportModel does; it fetches the
+    commit that the revision named when it began. Response: PullModelResponse.
+    """
     VerifyModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.VerifyModelVersionRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Hashes a version's files again. Response: VerifyModelVersionResponse."""
     CollectGarbage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CollectGarbageRequest, _operations_pb2.Operation]  # type: ignore[assignment]
@@ -272,7 +284,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.PushModelVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
-        """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse."""
+        """Publishes a version on the Hub as one atomic commit. Response: PushModelVersionResponse. The
+        operation fails with ABORTED (HUB_CONFLICT, its metadata name both sides) when the branch is not
+        where this model was last pushed to it or pulled from it, unless forced. Of a push whose answer
+        was lost, it finds the commit instead of making another.
+        """
 
     @_abc_1.abstractmethod
     def PullModel(
@@ -280,7 +296,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.PullModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
-        """Makes a version of a Hub repository, verified file by file. Response: PullModelResponse."""
+        """Makes a version of a Hub repository, verified file by file, as ImportModel does; it fetches the
+        commit that the revision named when it began. Response: PullModelResponse.
+        """
 
     @_abc_1.abstractmethod
     def VerifyModelVersion(
