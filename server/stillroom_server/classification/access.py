@@ -28,7 +28,7 @@ class DataAccess:
         imports = ImportSettings.from_json(settings)
         return cls(
             AllowedRoots(imports.allow_root),
-            HubAccess(imports.hub_endpoint, imports.token_for),
+            imports.access(),
             DataLimits(),
         )
 

@@ -137,7 +137,6 @@ class DistillExecutor:
 
     def _corpus(self, job: Job) -> Any:
         from stillroom_server.distillation.corpus import CorpusOptions, ingest
-        from stillroom_server.hub.access import HubAccess
         from stillroom_server.imports.settings import ImportSettings
 
         hub = ImportSettings.from_json(self._settings)
@@ -146,7 +145,7 @@ class DistillExecutor:
             job.workspace / "corpus",
             CorpusOptions(job.request.held_out, job.request.seed),
             job.context,
-            hub=HubAccess(hub.hub_endpoint, hub.token_for),
+            hub=hub.access(),
             roots=job.roots,
         )
 

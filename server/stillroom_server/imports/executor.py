@@ -83,7 +83,8 @@ class ImportExecutor:
             context.check_cancelled()
             context.progress("fetch", done, total, unit="bytes")
 
-        fetched = fetch(source, folder, self._settings, on_progress)
+        keep = context.workspace / "download"
+        fetched = fetch(source, folder, self._settings, on_progress, keep=keep)
         skipped = list(fetched.skipped)
         context.progress("verify", 0, 2, unit="checks")
         recognized = recognize(folder, skipped)
@@ -177,7 +178,8 @@ class ImportExecutor:
             labels=request.get("labels"),
             in_transaction=in_transaction,
         )
-        shutil.rmtree(folder, ignore_errors=True)  # else the workspace's end takes it along
+        for left in (folder, context.workspace / "download"):
+            shutil.rmtree(left, ignore_errors=True)  # else the workspace's end takes it along
         return version, result(version)
 
 

@@ -68,9 +68,11 @@ def fetch(
     settings: ImportSettings,
     on_progress: OnProgress,
     *,
+    keep: Path,
     field: str = "source",
 ) -> Fetched:
-    """Brings the wanted files of ``source`` into ``destination``, an empty folder.
+    """Brings the wanted files of ``source`` into ``destination``, an empty folder. What takes long
+    to bring is in ``keep`` first, a folder beside it that outlasts the call.
 
     Raises what ``copy_folder``, ``unpack_upload`` and ``hub.download`` raise.
     """
@@ -98,8 +100,8 @@ def fetch(
                 revision,
                 destination,
                 budget,
-                endpoint=settings.hub_endpoint,
-                token=settings.token_for(repo),
+                access=settings.access(),
+                keep=keep,
                 on_bytes=on_progress,
             )
             origin = {"hub": {"repo": repo, "revision": revision, "commit": snapshot.commit}}
