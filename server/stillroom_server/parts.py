@@ -40,6 +40,8 @@ from stillroom_server.operations.supervisor import RunnerSupervisor
 from stillroom_server.operations.watch import OperationWatcher
 from stillroom_server.security.paths import AllowedRoots
 from stillroom_server.settings import Settings
+from stillroom_server.sync.outbox import Outbox
+from stillroom_server.sync.status import SyncStatus
 from stillroom_server.teachers.admission import WorkAdmission
 from stillroom_server.teachers.settings import EngineSettings
 from stillroom_server.teachers.supervisor import EngineSupervisor
@@ -48,7 +50,7 @@ from stillroom_server.teachers.transport.client import GrpcEngineLink
 from stillroom_server.uploads.mentions import mentioned
 from stillroom_server.uploads.store import UploadStore
 
-OPERATION_KINDS = ("distill", "evaluate_classifier", "import", "train_classifier")
+OPERATION_KINDS = ("distill", "evaluate_classifier", "import", "pull", "push", "train_classifier")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Parts:
     requests: RequestLog
     ledger: Ledger
     operations: OperationStore
+    outbox: Outbox
+    syncs: SyncStatus
     watcher: OperationWatcher
     supervisor: RunnerSupervisor
     uploads: UploadStore
@@ -92,6 +96,7 @@ def build(
     """Everything built, nothing started. ``data_dir`` is open and ours."""
     ledger = Ledger.open(registry.database)
     operations = OperationStore(registry.database, clock, observer=LedgerObserver(ledger))
+    outbox = Outbox(registry.database, clock)
     runner = OperationsSettings(
         **_threads(settings), slice_seconds=settings.operation_slice_seconds
     )
@@ -106,6 +111,8 @@ def build(
         requests=RequestLog(registry.database, clock),
         ledger=ledger,
         operations=operations,
+        outbox=outbox,
+        syncs=SyncStatus(outbox, operations),
         watcher=OperationWatcher(operations),
         supervisor=RunnerSupervisor(
             operations,
@@ -152,7 +159,9 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
     return {
         "allow_root": [str(root) for root in settings.allow_root],
         "hub_allow": settings.hub_allow,
+        "hub_push": settings.hub_push,
         "hub_endpoint": settings.hub_endpoint,
+        "hub_timeout_seconds": settings.hub_timeout_seconds,
         "max_import_files": settings.max_import_files,
         "max_import_bytes": settings.max_import_bytes,
         "device": settings.device,
@@ -219,6 +228,16 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         "Operations in the database by kind and state",
         ("kind", "state"),
         lambda: _operations_by_state(parts.operations),
+    )
+    GaugeCollector(
+        metrics,
+        "stillroom_hub_syncs",
+        "Pushes to and pulls from the Hub by direction and state",
+        ("direction", "state"),
+        lambda: {
+            (way.value, state.value): float(count)
+            for (way, state), count in parts.syncs.counts().items()
+        },
     )
     GaugeCollector(
         metrics,

@@ -82,7 +82,13 @@ class Settings(BaseSettings):
         default_factory=list,
         description="pattern of Hub repositories that may get the server's token; repeatable",
     )
+    hub_push: bool = Field(
+        False, description="let requests push models to the repositories that --hub-allow matches"
+    )
     hub_endpoint: str | None = Field(None, description="default: HF_ENDPOINT, then the public Hub")
+    hub_timeout_seconds: float = Field(
+        120, gt=0, description="how long an answer of the Hub is waited for"
+    )
 
     # Limits
     max_request_bytes: int = Field(

@@ -20,6 +20,8 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
     from stillroom_server.distillation.executor import DistillExecutor
     from stillroom_server.imports.executor import ImportExecutor
     from stillroom_server.imports.step import TeacherImport
+    from stillroom_server.sync.pull import PullExecutor
+    from stillroom_server.sync.push import PushExecutor
 
     imports = ImportExecutor(settings_json, registry)
     teachers = TeacherImport(imports, registry)
@@ -28,6 +30,8 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
         imports,
         TrainClassifierExecutor(settings_json, registry),
         EvaluateClassifierExecutor(settings_json, registry),
+        PushExecutor(settings_json, registry),
+        PullExecutor(settings_json, registry),
     )
 
 
