@@ -147,7 +147,7 @@ def test_one_text_is_answered_alike(index: int, abstained: bool) -> None:
     found = OneAnswer(index, value, abstained, 300, 0.001, 0.002, 0.003)
     labels = Labels(names(3))
     request = pb.ClassifyStreamRequest(correlation_id="c")
-    data = classify_messages.one_response(request, NAME, found, labels, 0.5)
+    data = classify_messages.one_response(request, NAME, found, labels, 0.5, pb.ClassifyTimings())
     assert len(data) <= labels.one_answer_bytes
     answer = pb.ClassifyStreamResponse.FromString(data)
     assert answer.SerializeToString(deterministic=True) == data

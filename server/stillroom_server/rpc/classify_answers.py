@@ -24,6 +24,7 @@ class ClassifyAnswers:
     ) -> None:
         self._metrics = metrics
         self._labels: WeakKeyDictionary[Classifier, Labels] = WeakKeyDictionary()
+        self._timings = pb.ClassifyTimings()
         self.clock = clock
 
     def labels(self, classifier: Classifier) -> Labels:
@@ -71,7 +72,7 @@ class ClassifyAnswers:
             return None
         computed = self.clock()
         answer = classify_messages.one_response(
-            request, loaded.name, found, labels, computed - started
+            request, loaded.name, found, labels, computed - started, self._timings
         )
         metrics = self._metrics
         metrics.tokenize.observe(found.tokenize)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,7 @@ from stillroom.internal.v1.classification_wire_pb2 import WireClassifications
 T = TypeVar("T", np.int32, np.float32, np.bool_)
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Columns:
+class Columns(NamedTuple):
     """n texts with m labels in all: those of text i are the entries ``ends[i]`` to ``ends[i + 1]``.
 
     classes        names of labels
@@ -59,14 +58,11 @@ class Columns:
 def read(answer: WireClassifications, count: int) -> Columns:
     """The columns of an answer to ``count`` texts, read-only; Internal when it contradicts
     itself."""
-    counts = packed.integers(answer.label_counts, count, "label counts")
-    ends = np.zeros(count + 1, np.int64)
-    np.cumsum(counts, out=ends[1:])
+    ends = _ends(answer.label_counts, count)
     entries = int(ends[-1])
-    if (counts < 0).any():
-        raise malformed("a text with fewer than no labels")
     indices = packed.integers(answer.label_indices, entries, "labels")
-    if entries and not 0 <= indices.min() <= indices.max() < len(answer.labels):
+    # As unsigned ones, numbers below 0 are beyond all labels.
+    if entries and indices.view(np.uint32).max() >= len(answer.labels):
         raise malformed(f"a label that is not among the {len(answer.labels)} that it names")
     return Columns(
         model_version=answer.model_version,
@@ -86,6 +82,18 @@ def read(answer: WireClassifications, count: int) -> Columns:
     )
 
 
+def _ends(data: bytes, count: int) -> NDArray[np.int64]:
+    """Where each text's labels end, after a 0; from their packed counts."""
+    if len(data) == count == data.count(1):  # one each, unless more are asked for
+        return np.arange(count + 1, dtype=np.int64)
+    counts = packed.integers(data, count, "label counts")
+    if (counts < 0).any():
+        raise malformed("a text with fewer than no labels")
+    ends = np.zeros(count + 1, np.int64)
+    np.cumsum(counts, out=ends[1:])
+    return ends
+
+
 def _integers(data: bytes, count: int, what: str) -> NDArray[np.int32]:
     """One a text; 0 for all where the answer leaves them out."""
     return packed.integers(data, count, what) if data else np.zeros(count, np.int32)
@@ -93,7 +101,14 @@ def _integers(data: bytes, count: int, what: str) -> NDArray[np.int32]:
 
 def _flags(data: bytes, count: int, what: str, *, default: bool = False) -> NDArray[np.bool_]:
     """One a text or label; ``default`` for all where the answer leaves them out."""
-    return packed.flags(data, count, what) if data else np.full(count, default)
+    return packed.flags(data, count, what) if data else _all(count, default)
+
+
+@lru_cache(64)
+def _all(count: int, value: bool) -> NDArray[np.bool_]:
+    flags = np.full(count, value)
+    flags.flags.writeable = False
+    return flags
 
 
 def _embeddings(answer: WireClassifications, count: int) -> NDArray[Any] | None:

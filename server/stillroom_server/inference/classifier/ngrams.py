@@ -108,24 +108,27 @@ class Ngrams:
         return out
 
     def _of_few(self, ids: Ids) -> list[int]:
-        """One short text: numpy's fixed costs are most of all, so it only does what Python is slow
-        at, products of large integers."""
+        """One short text: numpy's fixed costs are more than all of this. Prints are made of what
+        has a row alone."""
         slots, prints, mask = self._slot_view, self._print_view, self._mask
+        multiplier, other = MULTIPLIERS
         found = []
-        values = hashes = ids.astype(np.int64)
-        values += 1
+        hashes = values = [token + 1 for token in ids.tolist()]
         for n in range(1, min(self._max, len(values)) + 1):
             if n > 1:
-                hashes = hashes[..., :-1] * _MULTIPLIERS
-                hashes += values[n - 1 :]
-                hashes %= MODULUS
+                hashes = [
+                    (run * multiplier + value) % MODULUS
+                    for run, value in zip(hashes, values[n - 1 :], strict=False)
+                ]
             if n >= self._min:
-                places, marks = hashes.tolist() if n > 1 else [values.tolist()] * 2
-                for place, mark in zip(places, marks, strict=True):
-                    row = slots[place & mask]
-                    # The prints of runs that are nowhere need no look.
-                    if row and prints[place & mask] == mark:
-                        found.append(row)
+                for start, run in enumerate(hashes):
+                    row = slots[run & mask]
+                    if row:
+                        mark = values[start]
+                        for value in values[start + 1 : start + n]:
+                            mark = (mark * other + value) % MODULUS
+                        if prints[run & mask] == mark:
+                            found.append(row)
         return found
 
     def _of_many(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
