@@ -125,9 +125,9 @@ class DistillRequest(_message.Message):
 
     @_builtins.property
     def budget(self) -> _common_pb2.Budget:
-        """Refuses what is estimated to exceed it; `auto` chooses what keeps it, and training is given what
-        time is left. Unset: no limit. A limit whose figure is not known, such as `money_usd` where the
-        server knows no price, or `seconds` with a corpus on the Hub, refuses too.
+        """Refuses what is estimated to exceed it; `auto` chooses what keeps it, and a `static_tuned`
+        training gets no more time than it leaves. Unset: no limit. A limit whose figure is not known,
+        such as `money_usd` where the server knows no price, refuses too.
         """
 
     @_builtins.property
