@@ -42,11 +42,12 @@ test-fast: $(STAMP)  ## the tests without the slow ones
 KILLS ?= 100
 FUZZ ?= 1000000
 SOAK_TEXTS ?= 5000000
+STEPS ?= 10000
 FAULTS ?= tests/faults tests/registry tests/operations
 
-test-faults: $(STAMP)  ## all of the kills and fuzz cases (KILLS, FUZZ, SOAK_TEXTS: how many)
+test-faults: $(STAMP)  ## all of the kills and fuzz cases (KILLS, FUZZ, SOAK_TEXTS, STEPS: how many)
 	STILLROOM_KILLS=$(KILLS) STILLROOM_FUZZ=$(FUZZ) STILLROOM_SOAK_TEXTS=$(SOAK_TEXTS) \
-		$(BIN)/pytest $(FAULTS)
+		STILLROOM_STEPS=$(STEPS) $(BIN)/pytest $(FAULTS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, buf
 	$(BIN)/ruff check .
@@ -75,6 +76,9 @@ bench-classify: $(STAMP)  ## the figures of classifiers alone
 bench-estimate: $(STAMP)  ## estimates against what the work then took (BENCH_FLAGS='--jobs 2': more)
 	$(BIN)/python -m benchmarks estimate $(BENCH_FLAGS)
 
+bench-registry: $(STAMP)  ## the figures of the registry alone
+	$(BIN)/python -m benchmarks registry $(BENCH_FLAGS)
+
 protos: $(STAMP)  ## generate the Python code of the protos
 	$(BIN)/python protos/generate.py
 
@@ -84,4 +88,4 @@ baseline: $(STAMP)  ## accept a breaking change of the protocol (say so in the C
 clean:  ## remove what the targets made
 	rm -rf $(VENV) client/node/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed bench-classify bench-estimate protos baseline clean
+.PHONY: help install demo serve test test-fast test-faults lint format bench bench-distill bench-embed bench-classify bench-estimate bench-registry protos baseline clean

@@ -31,6 +31,7 @@ from benchmarks import (
     peer,
     quality,
     ready,
+    registry,
     report,
     saturated,
     shallow,
@@ -63,8 +64,11 @@ BENCHMARKS: dict[str, Benchmark] = {
     "overload": overload.run,
     "peer": peer.run,
     "classify": classify.run,
+    "registry": registry.run,
     "estimate": estimate.run,
 }
+# Those that read no data.
+WITHOUT_DATA = frozenset({"registry"})
 FAILURES = (
     SideFailedError,
     ServerFailedError,
@@ -127,7 +131,8 @@ def main(arguments: Sequence[str]) -> int:
     if unknown:
         command.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
     try:
-        data = Data.find(os.environ)
+        needs_none = given.names and WITHOUT_DATA.issuperset(given.names)
+        data = Data(Path()) if needs_none else Data.find(os.environ)
         knobs = _knobs(given)
     except (NoDataError, StillroomError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from stillroom_registry.blobs import BlobReader
 from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import DataLoss
+from stillroom_registry.failpoints import step
 from stillroom_registry.safe_files import check_path
 from stillroom_registry.scratch import Scratch
 from stillroom_registry.values import File, ModelVersion
@@ -41,14 +42,15 @@ class Folders:
             self._renew_links(target, version.files)
             return target
         built = self._build(version.files)
-        with self._changing():
-            # Looked at again: without that, one who saw nothing takes away what another just made.
-            if _is_whole(target, version.files):
-                shutil.rmtree(built)
-                return target
-            self._set_aside(target)
-            with disk_full_is_exhaustion():
-                built.rename(target)
+        try:
+            with disk_full_is_exhaustion(), self._changing():
+                # Looked at again: else one who saw nothing takes away what another just made.
+                if not _is_whole(target, version.files):
+                    self._set_aside(target)
+                    with step("folder.rename"):
+                        built.rename(target)
+        finally:
+            shutil.rmtree(built, ignore_errors=True)
         return target
 
     def _renew_links(self, target: Path, files: Sequence[File]) -> None:
@@ -88,10 +90,12 @@ class Folders:
         """Take the folder away in one step, then remove it: nobody sees half of it."""
         aside = self._scratch.new()
         try:
-            target.rename(aside)
+            with step("folder.aside"):
+                target.rename(aside)
         except FileNotFoundError:
             return
-        shutil.rmtree(aside)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
     def _build(self, files: Sequence[File]) -> Path:
         built = self._scratch.new()

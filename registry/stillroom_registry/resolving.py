@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stillroom_registry.database import Database
-from stillroom_registry.locating import locate
+from stillroom_registry.locating import find
 from stillroom_registry.names import ModelRef
 from stillroom_registry.reading import Reader
 from stillroom_registry.values import ModelVersion
@@ -43,15 +43,8 @@ class Resolver:
         return version
 
     def _find(self, ref: ModelRef) -> ModelVersion:
-        number = locate(self._database, ref)
-        if number is not None:
-            known = self._versions.get((ref.model, number))
-            if known is not None:
-                return known
-        # The name is read again with the version, in one snapshot: between two statements the alias
-        # may move and the version it pointed to may go.
-        loaded = self._reader.load(ref)
+        found = find(self._database, ref, self._versions) or self._reader.load(ref)
         if len(self._versions) >= MAX_ENTRIES:
             self._versions.clear()
-        self._versions[loaded.model, loaded.version] = loaded
-        return loaded
+        self._versions[found.model, found.version] = found
+        return found

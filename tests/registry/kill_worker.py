@@ -13,9 +13,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from stillroom_registry.errors import FailedPrecondition, NotFound
 from stillroom_registry.registry import ModelKind, Registry
 
 MODELS = ("a", "b")
+MOST = 20  # versions: what is checked after each kill
+ACTIONS = ("alias", "alias", "back", "delete", "collect", "update", "verify")
 
 
 def tell(word: str, step: dict[str, object]) -> None:
@@ -29,7 +32,9 @@ def main(data_dir: Path, source: Path, seed: int) -> None:
     live = {model: set(published(registry, model)) for model in MODELS}
     while True:
         model = choose.choice(MODELS)
-        action = choose.choice(["publish", "publish", "publish", "alias", "delete", "collect"])
+        action = choose.choice([*["publish"] * 4, *ACTIONS])
+        if len(live[model]) > MOST:
+            action = "delete"
         step: dict[str, object] = {"action": action, "model": model}
         if action == "publish":
             content = choose.randbytes(choose.choice([10, 1000, 300_000]))
@@ -44,12 +49,24 @@ def main(data_dir: Path, source: Path, seed: int) -> None:
             registry.collect_garbage(grace=timedelta(0), now=datetime.now(UTC))
         elif not live[model]:
             continue
+        elif action == "update":
+            step |= {"description": f"{choose.random()}"}
+            tell("try", step)
+            registry.update_model(model, description=str(step["description"]))
+        elif action == "back":
+            tell("try", step)
+            try:
+                step |= {"version": registry.roll_back_alias(model, "production").version}
+            except (FailedPrecondition, NotFound):
+                step |= {"action": "none"}
         else:
             version_number = choose.choice(sorted(live[model]))
             step |= {"version": version_number}
             tell("try", step)
             if action == "alias":
                 registry.set_alias(model, "production", version_number)
+            elif action == "verify":
+                assert registry.verify(registry.get_version(model, version_number)).damaged == ()
             else:
                 registry.delete_version(model, version_number, force=True)
                 live[model].discard(version_number)

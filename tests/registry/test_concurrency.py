@@ -9,7 +9,7 @@ from typing import Any
 
 from stillroom_registry.registry import ModelKind, Registry
 
-PROCESSES, THREADS, EACH = 2, 6, 4
+PROCESSES, THREADS, EACH = 2, 6, 4  # eight writers
 
 
 def publish_some(data_dir: Path, folder: Path, times: int) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stillroom_registry import schema
 from stillroom_registry.blobs import StoredBlob
-from stillroom_registry.errors import Aborted, DataLoss, InvalidArgument
+from stillroom_registry.errors import Aborted, Cancelled, DataLoss, InvalidArgument
 from stillroom_registry.garbage import doomed
 from stillroom_registry.leases import TIME_TO_LIVE
 from stillroom_registry.registry import GarbageReport, ModelKind, Registry
@@ -157,3 +157,64 @@ def test_what_is_not_ours_is_left_alone(registry: Registry, collect: Any, tmp_pa
         stranger.write_text("mine")
     collect()
     assert all(stranger.read_text() == "mine" for stranger in strangers)
+
+
+def test_a_dry_run_tells_what_a_run_does_and_does_nothing(
+    registry: Registry, make_folder: Any, tmp_path: Path
+) -> None:
+    registry.publish("m", STUDENT, make_folder(shared=b"shared", own=b"one!"))
+    registry.folder(registry.publish("m", STUDENT, make_folder(shared=b"shared", own=b"two")))
+    registry.delete_version("m", 2)
+    (tmp_path / "data" / "tmp" / "stray").write_bytes(b"")
+    before = files_below(tmp_path / "data")
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    told = registry.collect_garbage(grace=NONE, now=now, dry_run=True)
+    assert files_below(tmp_path / "data") == before
+    assert (told.blobs_deleted, told.bytes_freed, told.blobs_kept) == (1, 3, 2)
+    assert (told.folders_deleted, told.scratch_deleted) == (1, 1)
+    assert registry.collect_garbage(grace=NONE, now=now) == told
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if not path.name.startswith("stillroom.db")}
+
+
+def test_a_collection_can_be_ended_between_batches(registry: Registry, collect: Any) -> None:
+    registry.blobs.put(io.BytesIO(b"x"))
+
+    def stop() -> None:
+        raise Cancelled("enough")
+
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    with pytest.raises(Cancelled):
+        registry.collect_garbage(grace=NONE, now=now, check=stop)
+    assert collect().blobs_deleted == 1
+
+
+def test_an_index_that_lost_an_entry_stops_the_sweep(
+    registry: Registry, make_folder: Any, collect: Any
+) -> None:
+    """Else the lookup of the blob in it would say that no version has it."""
+    version = registry.publish("m", STUDENT, make_folder(n=b"1"))
+    with registry.database.write() as connection:
+        # As a damaged page would: the table is changed behind the back of its index.
+        connection.exec_driver_sql("PRAGMA writable_schema=ON")
+        connection.exec_driver_sql(
+            "UPDATE sqlite_master SET rootpage = (SELECT rootpage FROM sqlite_master"
+            " WHERE name = 'ix_version_parents_parent') WHERE name = 'ix_version_files_digest'"
+        )
+        connection.exec_driver_sql("PRAGMA writable_schema=RESET")
+    with pytest.raises(DataLoss) as caught:
+        collect()
+    assert caught.value.reason == "DATABASE_DAMAGED"
+    assert registry.blobs.exists(version.files[0].digest)
+
+
+def test_rows_of_blobs_go_with_them(registry: Registry, make_folder: Any, collect: Any) -> None:
+    version = registry.publish("m", STUDENT, make_folder(a=b"12", b=b"345"))
+    registry.delete_version("m", 1)
+    # As a kill between the removal and its commit leaves it.
+    registry.blobs.delete(version.files[0].digest)
+    assert registry.usage().used_bytes == 5
+    collect()
+    assert registry.usage().used_bytes == 0

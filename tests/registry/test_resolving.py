@@ -58,15 +58,15 @@ def test_an_answer_read_during_a_commit_is_not_kept(
     for number in (b"1", b"2"):
         registry.publish("m", ModelKind.STUDENT, make_folder(n=number))
     registry.set_alias("m", "production", 1)
-    real = registry._reader.load
+    real = resolving.find
 
-    def load_then_move(ref: Any) -> Any:
-        loaded = real(ref)
+    def find_then_move(*arguments: Any) -> Any:
+        found = real(*arguments)
         registry.set_alias("m", "production", 2)
-        return loaded
+        return found
 
     with monkeypatch.context() as patched:
-        patched.setattr(registry._reader, "load", load_then_move)
+        patched.setattr(resolving, "find", find_then_move)
         assert registry.resolve("m@production").version == 1
     assert registry.resolve("m@production").version == 2
 
