@@ -37,7 +37,8 @@ def serving(data_dir: Path, **settings: Any) -> Iterator[Serving]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    chosen = {"address": "127.0.0.1:0", "metrics_address": "", "data_dir": data_dir, **settings}
+    chosen = {"address": "127.0.0.1:0", "metrics_address": "", "cost_calibrate": False}
+    chosen |= {"data_dir": data_dir, **settings}
     try:
         start = asyncio.run_coroutine_threadsafe(Server.start(Settings(**chosen)), loop)
         found = Serving(start.result(60), loop)

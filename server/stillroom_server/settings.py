@@ -212,6 +212,9 @@ class Settings(BaseSettings):
     cost_max_power_watts: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="watts that this host draws at most"
     )
+    cost_calibrate: bool = Field(
+        True, description="measure this host for up to 3 seconds when an operation is first queued"
+    )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
