@@ -91,8 +91,10 @@ def _distillations(request: Workload) -> Iterator[JSON]:
         if seed:
             starts["static_tuned"] = {"static": seed}
         for name, options in starts.items():
+            # A corpus was given for auto, which takes either; static refuses one.
+            kept = {k: v for k, v in rest.items() if k != "corpus"} if name == "static" else rest
             for varied in _VARIED[name](options):
-                yield {**rest, name: varied}
+                yield {**kept, name: varied}
     else:
         for varied in _VARIED[recipe](request[recipe]):
             yield {**request, recipe: varied}

@@ -28,7 +28,7 @@ FIGURES = {
     Objective.LATENCY: "latency_seconds",
 }
 _TIES = ("money_usd", "wall_seconds", "peak_memory_bytes")
-_MISSING = frozenset({"CORPUS_REQUIRED", "DATA_REQUIRED", "TEACHER_REQUIRED", "TOO_FEW_TEXTS"})
+_MISSING = frozenset({"CORPUS_REQUIRED", "CORPUS_TOO_SMALL", "SOURCE_REQUIRED"})
 _INFINITE = float("inf")
 
 
