@@ -54,11 +54,8 @@ def test_settings_are_taken_and_say_so():
     environment = resolve(None, SAID)
     assert (environment.price.p50, environment.pue.p50, environment.region) == (0.5, 1.2, "FRA")
     assert environment.carbon.p50 == pytest.approx(56.0, abs=0.1)
-    assert (environment.power.idle, environment.power.most, environment.power.told) == (
-        20,
-        100,
-        True,
-    )
+    assert (environment.power.idle, environment.power.most) == (20, 100)
+    assert environment.power.basis is Basis.MEASURED
     sources = {each.source for name, each in assumed(environment).items() if name != "contention"}
     assert sources == {Source.SETTING, Source.SPEC}  # SPEC: what a kilowatt-hour is in France
     own = resolve(None, CostDefaults(carbon_intensity=11.0, electricity_usd_per_kwh=0.3))
@@ -179,6 +176,15 @@ def test_specified_watts_and_regions_weaken_a_bill():
     assert "no PUE is known" in bill.co2e.note
     listed = resolve({"device": "aws-m8i-2xlarge"}).bill(exact(10), exact(10))
     assert listed.money.basis is Basis.SPEC
+
+
+def test_the_less_is_known_of_watts_the_wider_is_energy():
+    def ratio(environment):
+        low, _, high = environment.bill(exact(10), exact(10)).energy.numbers()
+        return high / low
+
+    told, listed = resolve(None, SAID), resolve({"device": "aws-m8i-2xlarge"})
+    assert 1 < ratio(told) < ratio(listed) < ratio(resolve())
 
 
 def test_what_is_unknown_makes_a_bill_unknown_and_never_nothing():

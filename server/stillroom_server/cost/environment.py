@@ -22,9 +22,11 @@ _MODELLED = "modelled from power, as nothing counts energy"
 _NO_PUE = "without what the site adds to its machines, as no PUE is known"
 # What a request or a setting says does not make a figure less sure: the strongest basis.
 _TOLD = Basis.MEASURED
-# A line from idle to maximum is wrong by so much: of given watts, of specified ones.
+# By so much is a line from idle to maximum wrong: of watts that were told, that a specification
+# has, and that are an average of many machines.
 _LINEAR = (0.85, 1.15)
 _SPECIFIED = (0.6, 1.3)
+_AVERAGED = (0.5, 1.7)
 # Of an idle power that nobody says, as a share of the maximum; of a busy accelerator likewise.
 _IDLE_SHARE = 0.3
 _BUSY_SHARE = (0.4, 0.75, 1.0)
@@ -104,12 +106,13 @@ class CostDefaults:
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Watts of a device when idle (None: no source says) and at most; ``told`` by the settings, not
-    by a specification."""
+    """Watts of a device when idle (None: no source says) and at most. ``basis``; ``spread``: the
+    factors from what follows of them to its 10th and 90th percentile."""
 
     idle: float | None
     most: float
-    told: bool
+    basis: Basis
+    spread: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +190,10 @@ class Environment:
         power = self.power
         if power is None:
             return Figure.unknown(f"no source says what {self.device.display_name} draws")
-        basis, spread = (_TOLD, _LINEAR) if power.told else (Basis.SPEC, _SPECIFIED)
         if self.device.kind is DeviceKind.GPU or not self.device.cores:
             low, middle, high = (share * power.most for share in _BUSY_SHARE)
-            return wall.times(Figure(low, middle, high, basis, _MODELLED))
-        wrong = Figure.around(1.0, *spread, basis, _MODELLED)
+            return wall.times(Figure(low, middle, high, power.basis, _MODELLED))
+        wrong = Figure.around(1.0, *power.spread, power.basis, _MODELLED)
         if power.idle is not None:
             return self._linear(cpu_seconds, wall, power.idle, power.most).times(wrong)
         # Idle power between none and all of it: the widest that follows from either.
@@ -328,7 +330,9 @@ class _Resolving:
         note = "" if told else f"{most.source}: {most.note}" if most.note else most.source
         source = Source.SETTING if told else Source.SPEC
         self._assume("power_watts", f"{least}{most.value:g} W", source, note)
-        return Power(None if idle is None else min(idle.value, most.value), most.value, told)
+        spread = _SPECIFIED if self._device.name != HOST else _LINEAR if told else _AVERAGED
+        idle_watts = None if idle is None else min(idle.value, most.value)
+        return Power(idle_watts, most.value, _TOLD if told else Basis.SPEC, spread)
 
     def _given_threads(self) -> int:
         asked = count(self._request, "threads", _FIELD)

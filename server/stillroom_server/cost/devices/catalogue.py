@@ -24,7 +24,7 @@ _LIGHTNING = "Lightning, fabric/utilities/throughput.py, after the vendor's data
 _LISTS = "public lists: Lightning throughput, llm-analysis gpu_configs, mlco2 gpus"
 _CODECARBON = "codecarbon 3.3.2, cpu_power.csv"
 _FOOTPRINT = "Cloud Carbon Footprint, Methodology, appendices I and III"
-_AWS = "SkyPilot catalog v8, AWS"
+_AWS = "AWS, on demand (SkyPilot catalog v8)"
 _NEBIUS = "SkyPilot catalog v8, Nebius"
 _LAMBDA = "SkyPilot catalog v8, Lambda"
 
@@ -50,7 +50,7 @@ def _idle(value: float) -> Sources:
 
 
 def _us_east(price: float, instance: str) -> Sourced:
-    return Sourced(price, _AWS, note=f"us-east-1, {instance}")
+    return Sourced(price, _AWS, _DATE, f"us-east-1, {instance}")
 
 
 def _fp32(tera: float, source: str = _LISTS, date: str = "") -> Peak:
@@ -108,7 +108,7 @@ _A100_PEAKS = (
     _fp32(19.5, _LIGHTNING, _DATE),
     _matrix(NumberFormat.BF16, 312, _LIGHTNING, _DATE),
     _matrix(NumberFormat.FP16, 312, _LIGHTNING, _DATE),
-    _matrix(NumberFormat.INT8, 624),
+    _matrix(NumberFormat.INT8, 624, _LISTS, _DATE),
 )
 
 _GPUS = (
@@ -148,9 +148,9 @@ _GPUS = (
         memory_bytes=_memory(24),
         memory_bandwidth=_bandwidth(300),
         peaks=(
-            _fp32(30.3),
-            _matrix(NumberFormat.BF16, 121),
-            _matrix(NumberFormat.INT8, 242),
+            _fp32(30.3, _LISTS, _DATE),
+            _matrix(NumberFormat.BF16, 121, _LISTS, _DATE),
+            _matrix(NumberFormat.INT8, 242, _LISTS, _DATE),
         ),
         max_power_watts=_watts(72),
         price_usd_per_hour=(_us_east(0.978, "g6.2xlarge"),),
@@ -178,9 +178,9 @@ _GPUS = (
         memory_bytes=_memory(48),
         memory_bandwidth=_bandwidth(864),
         peaks=(
-            _fp32(91.6),
-            _matrix(NumberFormat.BF16, 362),
-            _matrix(NumberFormat.INT8, 733),
+            _fp32(91.6, _LISTS, _DATE),
+            _matrix(NumberFormat.BF16, 362, _LISTS, _DATE),
+            _matrix(NumberFormat.INT8, 733, _LISTS, _DATE),
         ),
         max_power_watts=_watts(350),
         price_usd_per_hour=(Sourced(1.548, _NEBIUS, _DATE, "eu-north1, 8 vCPUs beside it"),),
