@@ -21,6 +21,14 @@ from stillroom_registry.stored import batches
 from stillroom_registry.values import Clock, File, ModelVersion, Verification
 
 _SHOWN = 3
+_VERDICT = (
+    sa.update(blobs)
+    .where(
+        blobs.c.digest == sa.bindparam("looked_at"),
+        blobs.c.generation == sa.bindparam("seen"),
+    )
+    .values(damage=sa.bindparam("found"), check_time=sa.bindparam("time"))
+)
 
 
 class Integrity:
@@ -138,16 +146,18 @@ class Integrity:
     def _record(self, verdicts: dict[str, str | None], generations: dict[str, int]) -> None:
         """Keep what was found, unless the bytes were put there anew meanwhile."""
         now = self._clock()
-        with self._database.write() as connection:
-            for digest, damage in verdicts.items():
-                connection.execute(
-                    sa.update(blobs)
-                    .where(
-                        blobs.c.digest == digest,
-                        blobs.c.generation == generations.get(digest, 0),
-                    )
-                    .values(check_time=now, damage=damage)
-                )
+        for batch in batches(verdicts):
+            rows = [
+                {
+                    "looked_at": digest,
+                    "seen": generations.get(digest, 0),
+                    "found": verdicts[digest],
+                    "time": now,
+                }
+                for digest in batch
+            ]
+            with self._database.write() as connection:
+                connection.execute(_VERDICT, rows)
 
 
 def quarantined(version: ModelVersion, damaged: Collection[File]) -> DataLoss:
