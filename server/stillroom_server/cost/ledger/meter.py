@@ -45,7 +45,6 @@ class Meter:
         self._waited = self._counters.waited_seconds()
         self._counters.reset_peak_memory()
         self._memory_time = self._disk_time = self._wall
-        self._seen_disk: int | None = None
         with _measuring_lock:
             _measuring.add(self)
             if len(_measuring) > 1:
@@ -67,15 +66,17 @@ class Meter:
         """The work is in this phase from here on; cheap when it was before."""
         if name == self._name:
             return
+        disk = self._look_at_disk()
         with self._lock:
-            self._settle(look=True)
+            self._settle()
+            self._hold(disk)
             phases = self._tally.phases
             if self._name == "" and len(phases) == 1:
                 phases[name] = phases.pop("")
             self._name = name
             self._taken = phases.setdefault(name, Taken())
             self._counters.reset_peak_memory()
-            self._hold(self._seen_disk)
+            self._hold(disk)
 
     def moved(self, network_bytes: int) -> None:
         """So many more bytes went over the network, in this phase."""
@@ -85,21 +86,21 @@ class Meter:
     def sample(self) -> None:
         """Look at what is only to be seen now."""
         now = self._clock()
-        if now - self._memory_time < _MEMORY_SECONDS and now - self._disk_time < _DISK_SECONDS:
-            return
-        with self._lock:
-            if now - self._memory_time >= _MEMORY_SECONDS:
-                self._memory_time = now
+        if now - self._memory_time >= _MEMORY_SECONDS:
+            self._memory_time = now
+            with self._lock:
                 self._see_memory(self._counters.memory())
                 # Of threads that end, what was not seen before is lost.
                 self._see_waiting()
-            if now - self._disk_time >= _DISK_SECONDS:
-                self._see_disk()
+        if now - self._disk_time >= _DISK_SECONDS:
+            disk = self._look_at_disk()
+            with self._lock:
+                self._hold(disk)
 
     def tally(self) -> Tally:
         """What was taken so far."""
         with self._lock:
-            self._settle(look=False)
+            self._settle()
             return copy.deepcopy(self._tally)
 
     def end(self) -> None:
@@ -107,9 +108,8 @@ class Meter:
         with _measuring_lock:
             _measuring.discard(self)
 
-    def _settle(self, *, look: bool) -> None:
-        """Everything since the last time goes to the current phase. ``look`` at the disk too, which
-        takes a moment."""
+    def _settle(self) -> None:
+        """Everything since the last time goes to the current phase."""
         now, cpu = self._clock(), self._counters.cpu_seconds()
         self._taken.wall += now - self._wall
         self._taken.cpu += max(0.0, cpu - self._cpu)
@@ -117,8 +117,6 @@ class Meter:
         self._see_memory(self._counters.memory())
         self._see_memory(self._counters.peak_memory())
         self._see_waiting()
-        if look:
-            self._see_disk()
 
     def _see_memory(self, memory: int | None) -> None:
         if memory is not None:
@@ -129,12 +127,14 @@ class Meter:
             waited = self._counters.waited_seconds()
             self._tally.waited = None if waited is None else max(0.0, waited - self._waited)
 
-    def _see_disk(self) -> None:
-        if self._disk is not None:
-            self._seen_disk = self._disk()
-            self._hold(self._seen_disk)
-            # After it: a slow disk is not to be walked all the time.
-            self._disk_time = self._clock()
+    def _look_at_disk(self) -> int | None:
+        """Without the lock: it takes a moment, and a transaction may wait for ``tally``."""
+        if self._disk is None:
+            return None
+        disk = self._disk()
+        # After it: a slow disk is not to be walked all the time.
+        self._disk_time = self._clock()
+        return disk
 
     def _hold(self, disk: int | None) -> None:
         if disk is not None:

@@ -127,12 +127,14 @@ def _harmless(connection: sa.Connection, operation_id: str) -> Iterator[None]:
     Except a database that cannot be written: then the whole transaction is lost, and its owner
     waits and tries again.
     """
+    part = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            yield
+        yield
+        part.commit()
     except OperationalError:
-        raise
+        raise  # the part goes with the whole
     except Exception:
+        part.rollback()
         _log.exception("the ledger cannot keep operation %s", operation_id)
 
 

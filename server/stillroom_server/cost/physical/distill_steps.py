@@ -1,0 +1,207 @@
+"""Steps that several recipes share: a corpus read, a student written, proven, measured, kept."""
+
+from __future__ import annotations
+
+from stillroom_server.cost.facts import ModelFacts
+from stillroom_server.cost.figures import Figure
+from stillroom_server.cost.physical import memory, sizes, teacher
+from stillroom_server.cost.physical.distill_options import Corpus
+from stillroom_server.cost.physical.phase import ZERO, Phase, about, counted
+from stillroom_server.cost.physical.place import Place
+from stillroom_server.cost.physical.sizes import student_folder
+
+PARITY_RUNS = 200
+BUILT_IN_TEXTS = 300
+_BUILT_IN_TOKENS = 17.0
+_MEASURED = 4096.0  # texts at most, held out, and as many of the training
+_ENOUGH = 200.0
+
+
+def start(place: Place) -> Figure:
+    """Core seconds before the first step: the process, and what recipes import."""
+    return place.speeds.seconds("process.start", 1.0).plus(place.speeds.overhead("distill.start"))
+
+
+def corpus(place: Place, given: Corpus) -> Phase:
+    """Read, cleaned, told apart, written as shards."""
+    speeds = place.speeds
+    cpu = speeds.overhead("corpus.text", given.texts).plus(
+        speeds.overhead("corpus.byte", given.size)
+    )
+    text = given.texts * given.tokens * 4.5
+    return Phase(
+        "corpus",
+        "bytes",
+        counted(given.size),
+        cpu,
+        waiting=speeds.seconds("write", text),
+        memory=memory.held(place, 20.0 * given.texts),
+        disk=counted(text),
+        limited_by="cleaning texts on one core",
+    )
+
+
+def featurize(place: Place, facts: ModelFacts, given: Corpus) -> Phase:
+    """Every text through the teacher, once; the vectors are kept."""
+    length = given.tokens + teacher.SPECIAL_TOKENS
+    passes = teacher.forward(place, facts, given.texts, length)
+    vectors = 4.0 * facts.dimensions * given.texts
+    cpu = passes.cpu.plus(
+        start(place), teacher.load(place, facts), place.speeds.seconds("hash", vectors)
+    )
+    return Phase(
+        "featurize",
+        "texts",
+        counted(given.texts),
+        cpu,
+        flops=passes.flops,
+        traffic=passes.traffic,
+        spread=teacher.SPREAD,
+        device=passes.device,
+        waiting=place.speeds.seconds("write", vectors, max(1.0, given.texts / 2048)),
+        memory=memory.held(place, 8e3 * 2048, memory.passes(place, facts)),
+        disk=counted(2.0 * vectors),
+        limited_by="the teacher's arithmetic",
+    )
+
+
+def load(place: Place, facts: ModelFacts, *, first: bool) -> Phase:
+    """``first``: nothing of it was imported before."""
+    cpu = teacher.load(place, facts, imports=first)
+    cpu = cpu.plus(start(place)) if first else cpu
+    return Phase(
+        "load",
+        "teacher",
+        counted(1.0),
+        cpu,
+        traffic=counted(2.0 * facts.weight_bytes),
+        memory=memory.held(place, 0.0, memory.weights(place, facts)),
+        limited_by="imports and reading weights",
+    )
+
+
+def encode(place: Place, facts: ModelFacts, rows: float, disk: float = 0.0) -> Phase:
+    """Every token of a vocabulary through the teacher."""
+    passes = teacher.vocabulary(place, facts, rows)
+    vectors = 4.0 * facts.dimensions * rows
+    return Phase(
+        "encode",
+        "tokens",
+        counted(rows),
+        passes.cpu,
+        flops=passes.flops,
+        traffic=passes.traffic,
+        spread=teacher.SPREAD,
+        device=passes.device,
+        waiting=place.speeds.seconds("write", vectors),
+        memory=memory.held(place, vectors, memory.passes(place, facts)),
+        disk=counted(2.0 * vectors + disk),
+        limited_by="the teacher's arithmetic",
+    )
+
+
+def write_table(
+    place: Place, rows: float, dimensions: float, element_type: str, held: float = 0.0
+) -> Phase:
+    """A static student's folder. ``held``: bytes that the recipe still has in memory."""
+    weights = sizes.table(rows, dimensions, element_type)
+    cpu = place.speeds.overhead("student.write", rows * dimensions).plus(
+        place.speeds.overhead("tokenizer.build", 2.0 * rows)
+    )
+    return Phase(
+        "write",
+        "student",
+        counted(1.0),
+        cpu,
+        traffic=counted(12.0 * rows * dimensions),
+        memory=memory.held(place, held + 8.0 * rows * dimensions),
+        disk=counted(weights + 24.0 * rows + sizes.ABOUT),
+        limited_by="the tokenizer's file",
+    )
+
+
+def verify_table(
+    place: Place, rows: float, dimensions: float, element_type: str, held: float = 0.0
+) -> Phase:
+    """The graph exported, and held to the weights in 200 runs."""
+    folder = student_folder(sizes.table(rows, dimensions, element_type), rows)
+    elements = rows * dimensions
+    cpu = place.speeds.overhead("parity").plus(
+        place.speeds.overhead("parity.byte", 4.0 * elements),
+        place.speeds.overhead("tokenizer.build", rows),
+    )
+    return Phase(
+        "verify",
+        "runs",
+        counted(PARITY_RUNS),
+        cpu,
+        traffic=counted(16.0 * elements),
+        memory=memory.held(place, held + 14.0 * elements),
+        disk=counted(folder),
+        limited_by="runs of the graph on one core",
+    )
+
+
+def report(
+    place: Place,
+    facts: ModelFacts | None,
+    given: Corpus | None,
+    *,
+    held: float = 0.0,
+    disk: float = 0.0,
+) -> Phase:
+    """The student measured against its teacher, by the vectors that there are of ``given``; with
+    none or few by those of built-in texts, for which the teacher is loaded once more. ``facts``
+    None: the student is measured against another student."""
+    speeds = place.speeds
+    measured = 0.0 if given is None else min(_MEASURED, given.held_out)
+    fitted = 0.0 if given is None else min(_MEASURED, given.training)
+    # Held out texts take the place of built-in ones from 50 on; spread out here, so that no
+    # estimate falls where there are more texts.
+    built_in = max(0.0, 1.0 - measured / _ENOUGH)
+    texts = measured + fitted + 2.0 * BUILT_IN_TEXTS * built_in
+    flops = 1000.0 * 2.0 * max(measured, BUILT_IN_TEXTS) ** 2
+    cpu = speeds.overhead("report").plus(
+        speeds.overhead("report.text", texts), speeds.overhead("train.product", flops / 1e9)
+    )
+    found, device, on_device = counted(flops), ZERO, 0.0
+    if built_in and facts is not None:
+        passes = teacher.forward(place, facts, built_in * BUILT_IN_TEXTS, _BUILT_IN_TOKENS)
+        loaded = teacher.load(place, facts, imports=False).scaled(built_in)
+        cpu, found, device = cpu.plus(passes.cpu, loaded), found.plus(passes.flops), passes.device
+    if facts is not None and given is None:
+        on_device = memory.passes(place, facts)
+    return Phase(
+        "report",
+        "texts",
+        counted(texts),
+        cpu,
+        flops=found,
+        device=device,
+        memory=memory.held(place, held + 24.0 * max(measured, BUILT_IN_TEXTS) ** 2, on_device),
+        disk=counted(disk),
+        limited_by="measuring on one core",
+    )
+
+
+def publish(place: Place, size: float, unit: str = "student", files: float = 9.0) -> Phase:
+    """Hashed, kept, entered into the registry."""
+    speeds = place.speeds
+    cpu = speeds.seconds("hash", size).plus(
+        speeds.overhead("publish"), speeds.overhead("publish.file", files)
+    )
+    return Phase(
+        "publish",
+        unit,
+        counted(1.0),
+        cpu,
+        traffic=counted(2.0 * size),
+        waiting=speeds.seconds("write", size, files),
+        disk=counted(2.0 * size),
+        limited_by="hashing",
+    )
+
+
+def steps(value: float) -> Figure:
+    """Of a training that may stop when it gains no more."""
+    return about(value, 0.5, 1.0)

@@ -1,0 +1,301 @@
+"""Training a classifier, as ``classification.executor`` reports it.
+
+What is tried is asked of the code that tries it (``training.candidates``), so that the estimate has
+as many fits of the same kinds as the training will have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from stillroom_server.classification.options import ClassifierOptions
+from stillroom_server.cost.assumptions import Assumption, Given, Omission, Source
+from stillroom_server.cost.facts import ModelFacts
+from stillroom_server.cost.figures import Figure
+from stillroom_server.cost.physical import embedding, memory, quality, teacher, train_fits
+from stillroom_server.cost.physical.built import Built, Outcome
+from stillroom_server.cost.physical.distill_steps import publish
+from stillroom_server.cost.physical.limited import limited
+from stillroom_server.cost.physical.phase import ZERO, Phase, about, counted
+from stillroom_server.cost.physical.place import Place
+from stillroom_server.cost.physical.train_fits import Examples, Fit
+from stillroom_server.cost.tables.methods import Full
+from stillroom_server.cost.tables.paradigms import (
+    DeepLearning,
+    FineTuning,
+    Paradigm,
+    TraditionalMl,
+)
+from stillroom_server.cost.workloads import TrainWork, tokens_of
+
+_DEFAULT_TEXTS, _DEFAULT_LABELS = 5_000.0, 10.0
+_PARITY_RUNS = 200.0
+_TEXT_BYTES = 4.5  # of a token
+
+
+def build(work: TrainWork, place: Place) -> Built:
+    """Raises InvalidArgument for options that were not checked."""
+    options = ClassifierOptions.from_json(work.body.get("options") or {})
+    told: list[Assumption] = []
+    examples = _examples(work, told)
+    encoder = work.encoder
+    scheme = work.body.get("validation_split") or {}
+    planned = [
+        (each, train_fits.plan(options, encoder, each, scheme))
+        for each in (examples, *examples.smaller())
+    ]
+    fits = planned[0][1]
+    told.extend(fits.assumptions)
+    sizes = _Sizes.of(encoder, examples, fits.tried)
+    own = encoder.computing
+    phases = (
+        _data(place, examples),
+        _encode(place, own, examples),
+        _train(place, fits, planned, sizes, own, options.time_budget_seconds),
+        _calibrate(place, fits, examples, sizes),
+        _write(place, sizes),
+        _verify(place, sizes, examples),
+        _report(place, fits, examples, sizes),
+        publish(place, sizes.result, unit="classifiers"),
+    )
+    tuned = any(fit.table for fit in fits.tried)
+    result = Figure.around(sizes.result, sizes.least / sizes.result, 1.0, counted(1.0).basis)
+    return Built(
+        title=f"{train_fits.title(options, fits)} on {_on(encoder)}",
+        phases=phases,
+        outcome=Outcome(
+            result,
+            quality.trained(
+                frozen=not tuned,
+                chosen=options.head is None,
+                ngrams=options.ngrams.on,
+            ),
+            embedding.latency(place, _classifier(encoder, examples), examples.tokens),
+            embedding.rate(place, _classifier(encoder, examples), examples.tokens, 256),
+        ),
+        assumptions=tuple(told),
+        omissions=_omissions(options),
+        paradigm=(found := _paradigm(fits, tuned=tuned))[0],
+        reason=found[1],
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Bytes: ``table`` of the encoder in float32, ``head`` with its features, ``result`` of all
+    files of the classifier, ``least`` of them without features."""
+
+    table: float
+    head: float
+    result: float
+    least: float
+
+    @classmethod
+    def of(cls, encoder: ModelFacts, examples: Examples, tried: tuple[Fit, ...]) -> _Sizes:
+        own = encoder.computing
+        table = 4.0 * own.rows * own.hidden if own.is_table else 0.0
+        heads = [train_fits.head_bytes(fit, own.dimensions, examples) for fit in tried]
+        kept = 0.0 if own.kind == "teacher" else float(encoder.total_bytes or own.weight_bytes)
+        least = kept + 2.0 * min(heads) + _ABOUT
+        return cls(table, max(heads), kept + 2.0 * max(heads) + _ABOUT, least)
+
+
+_ABOUT = 300e3  # card, report with its figures, description
+
+
+def _examples(work: TrainWork, told: list[Assumption]) -> Examples:
+    data = work.data
+    texts = data.texts or Given(_DEFAULT_TEXTS, Source.DEFAULT, "nobody has looked at the data")
+    labels = data.labels or Given(_DEFAULT_LABELS, Source.DEFAULT, "nobody has looked at the data")
+    tokens = tokens_of(data)
+    told.append(texts.assumed("texts", "texts"))
+    told.append(labels.assumed("labels", "labels"))
+    told.append(tokens.assumed("tokens_per_text", "tokens"))
+    own = work.validation
+    judged = 0.0 if own is None or own.texts is None else own.texts.value
+    size = data.total_bytes.value if data.total_bytes else texts.value * tokens.value * _TEXT_BYTES
+    return Examples(
+        texts.value, max(2.0, labels.value), tokens.value, size, own is not None, judged
+    )
+
+
+def _data(place: Place, examples: Examples) -> Phase:
+    speeds = place.speeds
+    cpu = speeds.overhead("data.text", examples.all).plus(
+        speeds.overhead("corpus.byte", examples.size),
+        speeds.seconds("process.start", 1.0),
+        speeds.overhead("train.start"),
+    )
+    return Phase(
+        "data",
+        "bytes",
+        counted(examples.size),
+        cpu,
+        traffic=counted(6.0 * examples.size),
+        memory=memory.figure(memory.TRAINER + 3.0 * examples.size + 400.0 * examples.all),
+        disk=counted(examples.size),
+        limited_by="reading texts on one core",
+    )
+
+
+def _encode(place: Place, own: ModelFacts, examples: Examples) -> Phase:
+    speeds, count = place.speeds, examples.all
+    vectors = 4.0 * count * own.dimensions
+    spread, flops, traffic, device = 0.0, ZERO, ZERO, ZERO
+    held = memory.figure(memory.TRAINER + 4.0 * own.rows * own.hidden + 2.0 * vectors)
+    if own.kind == "teacher":
+        length = examples.tokens + teacher.SPECIAL_TOKENS
+        passes = teacher.forward(place, own, count, length)
+        cpu = passes.cpu.plus(teacher.load(place, own))
+        spread, flops = teacher.SPREAD, passes.flops
+        traffic, device = passes.traffic, passes.device
+        held = memory.held(place, 2.0 * vectors, memory.passes(place, own))
+    else:
+        some = embedding.served(place, own, count, examples.tokens, 512.0)
+        loaded = speeds.seconds("student.load", float(own.total_bytes or own.weight_bytes))
+        cpu, flops, traffic = some.computing.plus(loaded), some.flops, some.traffic
+        if not own.is_table:
+            held = memory.figure(memory.TRAINER + 1.4 * own.weight_bytes + 2.0 * vectors)
+    return Phase(
+        "encode",
+        "texts",
+        counted(count),
+        cpu,
+        flops=flops,
+        traffic=traffic,
+        spread=spread,
+        device=device,
+        memory=held,
+        disk=ZERO if own.is_table else counted(vectors),
+        limited_by="tokenizing" if own.is_table else "the encoder's arithmetic",
+    )
+
+
+def _train(
+    place: Place,
+    fits: train_fits.Plan,
+    all_fits: list[tuple[Examples, train_fits.Plan]],
+    sizes: _Sizes,
+    own: ModelFacts,
+    seconds: float | None,
+) -> Phase:
+    # As much as fewer texts would take, where those are gone about in a longer way.
+    took = [train_fits.whole(place, each, own, examples) for examples, each in all_fits]
+    examples = all_fits[0][0]
+    trained = sizes.head + (sizes.table if any(fit.table for fit in fits.tried) else 0.0)
+    vectors = 4.0 * examples.all * own.dimensions
+    passes = max(
+        sum(fit.epochs or 1 for fit in each.tried) * float(each.parts) for _, each in all_fits
+    )
+    phase = Phase(
+        "train",
+        "passes",
+        about(passes, 0.5, 1.0),
+        took[0].cpu.largest(*(each.cpu for each in took[1:])),
+        flops=counted(max(each.flops for each in took)),
+        traffic=counted(max(each.traffic for each in took)),
+        memory=memory.figure(
+            memory.TRAINER
+            + sizes.table
+            + 3.0 * vectors
+            + 4.0 * trained
+            + 12.0 * examples.all * examples.labels
+            + 100.0 * examples.all * examples.tokens,
+        ),
+        disk=counted(2.0 * trained),
+        limited_by="memory bandwidth",
+    )
+    return limited(phase, seconds, place)
+
+
+def _calibrate(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Sizes) -> Phase:
+    cells = fits.judged * examples.labels
+    cpu = place.speeds.overhead("calibrate.cell", cells)
+    return Phase(
+        "calibrate",
+        "classifiers",
+        counted(1.0),
+        cpu,
+        flops=counted(400.0 * cells),
+        traffic=counted(400.0 * cells),
+        memory=memory.figure(memory.TRAINER + sizes.table + 40.0 * cells),
+        limited_by="one core",
+    )
+
+
+def _write(place: Place, sizes: _Sizes) -> Phase:
+    cpu = place.speeds.overhead("student.write", sizes.result / 4.0).plus(
+        place.speeds.overhead("classifier.write")
+    )
+    return Phase(
+        "write",
+        "classifiers",
+        counted(1.0),
+        cpu,
+        traffic=counted(4.0 * sizes.result),
+        waiting=place.speeds.seconds("write", 0.0, 1.0),
+        memory=memory.figure(memory.TRAINER + 2.0 * sizes.table + 4.0 * sizes.head),
+        disk=counted(sizes.result),
+        limited_by="memory bandwidth",
+    )
+
+
+def _verify(place: Place, sizes: _Sizes, examples: Examples) -> Phase:
+    cpu = place.speeds.overhead("classifier.parity").plus(
+        place.speeds.overhead("parity.byte", sizes.table + 2.0 * sizes.head),
+        place.speeds.overhead("classifier.report.cell", 2_000.0 * examples.labels),
+    )
+    return Phase(
+        "verify",
+        "runs",
+        counted(_PARITY_RUNS),
+        cpu,
+        traffic=counted(4.0 * sizes.result),
+        memory=memory.figure(memory.TRAINER + 3.5 * sizes.table + 4.0 * sizes.head),
+        disk=counted(sizes.result),
+        limited_by="runs of the graph on one core",
+    )
+
+
+def _report(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Sizes) -> Phase:
+    cells = fits.judged * examples.labels
+    cpu = place.speeds.overhead("classifier.report").plus(
+        place.speeds.overhead("classifier.report.cell", cells)
+    )
+    return Phase(
+        "report",
+        "reports",
+        counted(2.0),
+        cpu,
+        traffic=counted(40.0 * cells),
+        memory=memory.figure(memory.TRAINER + sizes.table + 60.0 * cells),
+        disk=counted(sizes.result),
+        limited_by="one core",
+    )
+
+
+def _paradigm(fits: train_fits.Plan, *, tuned: bool) -> tuple[Paradigm, str]:
+    if tuned:
+        return FineTuning(Full()), "the encoder's table is trained along with the head"
+    if any(fit.hidden for fit in fits.tried):
+        return DeepLearning(), "a network is trained on vectors that stay as they are"
+    return TraditionalMl(), "a linear model is fitted to vectors that stay as they are"
+
+
+def _omissions(options: ClassifierOptions) -> tuple[Omission, ...]:
+    if not options.early_stopping.disabled:
+        reason = "how many epochs it takes until nothing is gained is not known; see the interval"
+        return (Omission("early stopping", reason, "train"),)
+    return ()
+
+
+def _classifier(encoder: ModelFacts, examples: Examples) -> ModelFacts:
+    own = encoder.computing
+    labels = round(examples.labels)
+    if own.kind == "teacher":
+        return replace(own, kind="classifier", labels=labels, encoder=own)
+    return replace(own, kind="classifier", labels=labels)
+
+
+def _on(encoder: ModelFacts) -> str:
+    return encoder.name.removeprefix("models/").split("/")[0] or "an encoder"
