@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -341,3 +343,10 @@ def test_a_forged_token_of_a_list_by_time(listed: Registry, last: str) -> None:
         return
     with pytest.raises(InvalidArgument):
         call()
+
+
+def test_the_filters_of_the_documents_are_good() -> None:
+    page = Path(__file__).parents[2] / "docs" / "registry.md"
+    (block,) = re.findall(r"^```\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    for line in block.splitlines():
+        ModelQuery(None, line, "")
