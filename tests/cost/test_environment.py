@@ -172,7 +172,8 @@ def test_a_bill_by_hand():
 def test_specified_watts_and_regions_weaken_a_bill():
     bill = resolve({"price_usd_per_hour": 1}).bill(exact(10), exact(10))
     assert (bill.energy.basis, bill.co2e.basis) == (Basis.SPEC, Basis.SPEC)
-    assert bill.money == Figure.exact(10 / 3600, Basis.CALIBRATED)
+    assert bill.money.numbers() == pytest.approx((10 / 3600,) * 3)
+    assert bill.money.basis is Basis.CALIBRATED
     assert "no PUE is known" in bill.co2e.note
     listed = resolve({"device": "aws-m8i-2xlarge"}).bill(exact(10), exact(10))
     assert listed.money.basis is Basis.SPEC
@@ -250,7 +251,7 @@ def test_a_bill_grows_with_seconds(request_, cpu, wall, more_cpu, more_wall):
     )
     for name in ("energy", "co2e", "money"):
         pairs = zip(getattr(less, name).numbers(), getattr(more, name).numbers(), strict=True)
-        assert all(after >= before * (1 - 1e-9) for before, after in pairs)
+        assert all(after >= before * (1 - 1e-9) - 1e-12 for before, after in pairs)
 
 
 def test_defaults_are_a_message_of_the_protocol():
