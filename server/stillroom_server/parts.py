@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from prometheus_client import CollectorRegistry
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import system_clock
+from stillroom_server.cost.calibration.calibration import Calibration
+from stillroom_server.cost.calibration.calibration import Work as RunnerWork
+from stillroom_server.cost.calibration.contention import Load
+from stillroom_server.cost.devices.host import probe_host
+from stillroom_server.cost.devices.known import Devices
+from stillroom_server.cost.environment import CostDefaults
+from stillroom_server.cost.estimator import Estimator
 from stillroom_server.cost.ledger.ledger import Ledger
 from stillroom_server.cost.ledger.observing import LedgerObserver
-from stillroom_server.cost.ledger.recent import Recent, RecentAccuracy
+from stillroom_server.cost.ledger.recent import Recent, RecentAccuracy, network_rate
 from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.models import LoadedModel, LoadFailure
 from stillroom_server.inference.registry_models import (
@@ -62,6 +70,8 @@ class Parts:
     registry: Registry
     requests: RequestLog
     ledger: Ledger
+    devices: Callable[[], Devices]
+    estimator: Estimator
     operations: OperationStore
     outbox: Outbox
     syncs: SyncStatus
@@ -104,12 +114,24 @@ def build(
     verdicts = data_dir / "cache" / "verdicts"
     memory = Memory(settings.model_memory_bytes)
     lanes = Lanes(max_seconds=settings.max_teacher_queue_seconds)
+    devices = _devices(settings, clock)
     parts = Parts(
         settings=settings,
         start_time=clock(),
         registry=registry,
         requests=RequestLog(registry.database, clock),
         ledger=ledger,
+        devices=devices,
+        estimator=Estimator(
+            registry,
+            settings,
+            devices=devices,
+            calibration=_calibration(settings, runner, data_dir, clock),
+            intervals=ledger.intervals,
+            load=Load(),
+            network=partial(network_rate, ledger),
+            clock=clock,
+        ),
         operations=operations,
         outbox=outbox,
         syncs=SyncStatus(outbox, operations),
@@ -194,6 +216,29 @@ def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -
         idle_seconds=settings.teacher_engine_idle_seconds,
         hang_seconds=settings.teacher_engine_hang_seconds,
     )
+
+
+def _devices(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Devices]:
+    """What can be estimated for, as this host is at the moment."""
+    figures = CostDefaults.of(settings).host_figures()
+    return lambda: Devices(probe_host(clock().date().isoformat()), figures)
+
+
+def _calibration(
+    settings: Settings,
+    runner: OperationsSettings,
+    data_dir: Path,
+    clock: Callable[[], datetime],
+) -> Calibration:
+    """Of work as the runner does it."""
+    work = RunnerWork(
+        threads=settings.runner_threads or all_cores(),
+        numeric_threads=runner.threads,
+        nice=runner.nice,
+        device=settings.device,
+        dtype=settings.teacher_dtype,
+    )
+    return Calibration(data_dir, work, clock=clock)
 
 
 def _threads(settings: Settings) -> dict[str, int]:

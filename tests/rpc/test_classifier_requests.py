@@ -13,8 +13,9 @@ from google.longrunning import operations_pb2
 from inference.students import write_student
 
 from rpc.classifiers import write_classifier
+from rpc.estimating import LITTLE, Estimating
 from stillroom.v1 import classification_service_pb2 as pb
-from stillroom.v1 import common_pb2
+from stillroom.v1 import common_pb2, cost_service_pb2
 from stillroom.v1 import embedding_service_pb2 as embedding
 from stillroom.v1 import operation_service_pb2 as operations
 from stillroom_registry.errors import (
@@ -23,7 +24,6 @@ from stillroom_registry.errors import (
     NotFound,
     PermissionDenied,
     StillroomError,
-    Unimplemented,
 )
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
@@ -31,6 +31,7 @@ from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.options import EmbedOptions, plan
 from stillroom_server.inference.registry_models import classifier_pool, student_pool
 from stillroom_server.operations.store import OperationStore
+from stillroom_server.rpc.budgets import BudgetExceeded
 from stillroom_server.rpc.classifier_operations import (
     EVALUATE,
     TRAIN,
@@ -88,8 +89,11 @@ class Front:
         self.teachers: Any = FakeTeachers()
         roots, messages = AllowedRoots([self.root]), OperationMessages({})
         memory = Memory()
+        self.made = Estimating(self.registry, roots)
+        self.made.estimator.takes = lambda _: LITTLE
+        estimates = self.made.estimates
         self._operations = ClassifierOperations(
-            Launcher(self.registry, self.store, self.uploads, roots, messages),
+            Launcher(self.registry, self.store, self.uploads, roots, messages, estimates),
             student_pool(self.registry, memory=memory),
             classifier_pool(self.registry, memory=memory),
             self.teachers,
@@ -118,6 +122,7 @@ class Front:
 def front(tmp_path: Path) -> Iterator[Front]:
     made = Front(tmp_path)
     yield made
+    made.made.estimates.close()
     made.registry.close()
 
 
@@ -212,10 +217,31 @@ def test_validate_only_changes_nothing(front: Front) -> None:
     response = pb.TrainClassifierResponse()
     assert operation.response.Unpack(response)
     assert not response.HasField("model_version")
+    estimate = cost_service_pb2.CostEstimate()
+    assert response.estimate.Unpack(estimate)
+    assert estimate.kind == TRAIN
+    work: Any = front.made.estimator.asked[-1][0]
+    assert (work.data.texts.value, work.data.labels.value) == (80, 1)
     assert front.files == 0
     assert front.store.list().items == ()
     with pytest.raises(NotFound):
         front.train(encoder="none", validate_only=True)
+
+
+def test_a_budget_refuses_before_anything_is_queued(front: Front) -> None:
+    for validate_only in (False, True):
+        with pytest.raises(BudgetExceeded) as caught:
+            front.train(budget=common_pb2.Budget(seconds=1), validate_only=validate_only)
+        assert (caught.value.reason, caught.value.field) == ("BUDGET_EXCEEDED", "budget.seconds")
+    assert front.store.list().items == ()
+    identifier = front.train(budget=common_pb2.Budget(seconds=2)).name.removeprefix("operations/")
+    kind, estimate = front.made.ledger.expected[identifier]
+    assert (kind, estimate is None) == (TRAIN, False)
+
+
+def test_an_evaluation_is_measured_without_an_estimate(front: Front) -> None:
+    identifier = front.evaluate().name.removeprefix("operations/")
+    assert front.made.ledger.expected[identifier] == (EVALUATE, None)
 
 
 def test_a_teachers_encoding_is_checked_by_the_teacher(front: Front) -> None:
@@ -298,7 +324,7 @@ NAN = float("nan")
             *(InvalidArgument, "report_options.confused_pairs"),
         ),
         ({"budget": common_pb2.Budget(seconds=0)}, InvalidArgument, "budget.seconds"),
-        ({"budget": common_pb2.Budget(money_usd=1)}, Unimplemented, "budget.money_usd"),
+        ({"budget": common_pb2.Budget(money_usd=-1)}, InvalidArgument, "budget.money_usd"),
         ({"description": "x" * 5000}, InvalidArgument, "description"),
         ({"labels": {"A": "b"}}, InvalidArgument, "labels"),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from google.longrunning import operations_pb2
 
+from rpc.estimating import LITTLE, Estimating, write_teacher
 from stillroom.v1 import common_pb2, fidelity_pb2
 from stillroom.v1 import distillation_service_pb2 as pb
 from stillroom.v1 import operation_service_pb2 as operations
@@ -21,7 +22,6 @@ from stillroom_registry.errors import (
     PermissionDenied,
     ResourceExhausted,
     StillroomError,
-    Unimplemented,
 )
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
@@ -50,7 +50,7 @@ class Front:
         self.root = folder / "root"
         self.root.mkdir()
         (self.root / "c.txt").write_text("one\ntwo\n")
-        (self.root / "config.json").write_text("{}")
+        write_teacher(self.root)
         self.registry = Registry.open(folder / "data")
         self.registry.publish("t", ModelKind.TEACHER, self.root)
         self.registry.publish("s", ModelKind.STUDENT, self.root)
@@ -60,7 +60,11 @@ class Front:
         )
         roots = AllowedRoots([self.root])
         messages = OperationMessages({})
-        launcher = Launcher(self.registry, self.store, self.uploads, roots, messages)
+        self.made = Estimating(self.registry, roots)
+        self.made.estimator.takes = lambda _: LITTLE
+        launcher = Launcher(
+            self.registry, self.store, self.uploads, roots, messages, self.made.estimates
+        )
         self._servicer = DistillationServicer(launcher)
 
     def ask(self, **fields: Any) -> operations_pb2.Operation:
@@ -96,6 +100,7 @@ class Front:
 def front(tmp_path: Path) -> Iterator[Front]:
     made = Front(tmp_path)
     yield made
+    made.made.estimates.close()
     made.registry.close()
 
 
@@ -423,7 +428,7 @@ def test_demands_are_kept(front: Front) -> None:
         ({"budget": common_pb2.Budget(seconds=float("inf"))}, InvalidArgument, "budget.seconds"),
         ({"budget": common_pb2.Budget(memory_bytes=-1)}, InvalidArgument, "budget.memory_bytes"),
         ({"budget": common_pb2.Budget(result_bytes=0)}, InvalidArgument, "budget.result_bytes"),
-        ({"budget": common_pb2.Budget(money_usd=5)}, Unimplemented, "budget.money_usd"),
+        ({"budget": common_pb2.Budget(money_usd=-1)}, InvalidArgument, "budget.money_usd"),
         ({"evaluations": [pb.EvaluationSet()] * 17}, InvalidArgument, "evaluations"),
     ],
 )
@@ -522,6 +527,8 @@ def test_what_is_only_validated_makes_nothing(front: Front) -> None:
     assert answer.response.Unpack(response)
     assert answer.metadata.Unpack(metadata)
     assert (answer.done, answer.name) == (True, "")
+    assert response.HasField("estimate")
+    response.ClearField("estimate")
     assert response == pb.DistillResponse(teacher_version="models/t/versions/1")
     assert (metadata.kind, metadata.target) == ("distill", "models/new")
     assert metadata.state == operations.OPERATION_STATE_SUCCEEDED

@@ -16,7 +16,6 @@ from stillroom_server.rpc.services import SERVICES
 LATER = {
     *("UpdateModel", "RollBackModelAlias", "ListAliasEvents", "GetLineage"),
     *("PushModelVersion", "PullModel", "VerifyModelVersion", "CollectGarbage"),
-    *("EstimateCost", "ListDevices", "GetEstimateAccuracy"),
 }
 METHODS = [method for service in SERVICES for method in service.methods]
 

@@ -18,7 +18,6 @@ from stillroom_server.classification.features.encoded import Encoded, Encoder
 from stillroom_server.classification.features.load import load_encoder
 from stillroom_server.classification.job import Job, Made
 from stillroom_server.classification.option_reader import enum_name
-from stillroom_server.classification.outlook import Size, check_budget
 from stillroom_server.classification.report.card import card_section
 from stillroom_server.classification.report.html import to_html
 from stillroom_server.classification.report.measure import measure
@@ -44,7 +43,7 @@ class _Data:
 
 def make(job: Job) -> Made:
     """Raises what reading, encoding, training, exporting and measuring raise, InvalidArgument for
-    weights of labels that there are not, FailedPrecondition (BUDGET_EXCEEDED)."""
+    weights of labels that there are not."""
     watch = Stopwatch(job.clock)
     with watch.phase("data"):
         prepared, given = _read(job)
@@ -101,15 +100,6 @@ def _encoded(job: Job, prepared: Prepared, given: Examples | None) -> _Data:
         dtype=job.dtype,
         cache=job.verdicts,
     )
-    check_budget(
-        asked.budget,
-        _size(job, prepared, encoder),
-        asked.options,
-        encoder,
-        prepared.texts,
-        context.check_cancelled,
-        job.clock,
-    )
     kept = job.workspace / "vectors"
     encoded = encode_texts(
         encoder,
@@ -143,18 +133,6 @@ def _encoded(job: Job, prepared: Prepared, given: Examples | None) -> _Data:
     if asked.split is not None:
         parts = split(prepared.targets, asked.split, asked.options.seed)
     return _Data(prepared, given, encoder, encoded, other, parts)
-
-
-def _size(job: Job, prepared: Prepared, encoder: Encoder) -> Size:
-    table = encoder.table
-    files = {file.path: file.size for file in job.source.version.files}
-    return Size(
-        examples=len(prepared),
-        labels=len(prepared.labels),
-        dimensions=encoder.dimensions,
-        rows=0 if table is None else len(table.rows),
-        encoder_bytes=0 if job.source.kind == "teacher" else sum(files.values()),
-    )
 
 
 def _description(job: Job, data: _Data, trained: Trained) -> dict[str, Any]:

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 from google.longrunning import operations_pb2
 
 from stillroom.v1 import classification_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
-from stillroom_registry.values import ModelKind
-from stillroom_server.classification.encoders import EncoderSource, find_encoder
-from stillroom_server.classification.options import ClassifierOptions
-from stillroom_server.classification.report.options import ReportOptions
-from stillroom_server.classification.splits import check_scheme
 from stillroom_server.inference.classifier.head import Task
 from stillroom_server.inference.options import DEFAULT_OPTIONS
 from stillroom_server.inference.registry_models import ClassifierPool, StudentPool
 from stillroom_server.operations.model import Json
-from stillroom_server.rpc import classify_messages, translate
+from stillroom_server.rpc import classify_messages, cost_messages, translate
+from stillroom_server.rpc.budgets import Budgets
 from stillroom_server.rpc.call import in_thread
-from stillroom_server.rpc.fields import at_field
 from stillroom_server.rpc.json_messages import from_json, to_json
 from stillroom_server.rpc.labeled_data import LabeledTexts
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.spool import Spool
+from stillroom_server.rpc.train_requests import CheckedTraining, TrainRequests, report_options
 from stillroom_server.teachers.teachers import Teachers
 
 TRAIN, EVALUATE = "train_classifier", "evaluate_classifier"
@@ -75,14 +70,6 @@ def _report(values: Json) -> pb.ClassificationReport:
     return report
 
 
-class _Checked(NamedTuple):
-    """What training needs of a request that was checked first."""
-
-    encoder: EncoderSource
-    options: ClassifierOptions
-    told: Json  # the options as JSON
-
-
 class ClassifierOperations:
     """Queues trainings and evaluations."""
 
@@ -94,7 +81,9 @@ class ClassifierOperations:
         teachers: Teachers,
     ) -> None:
         self._launcher = launcher
+        self._requests = TrainRequests(launcher)
         self._data = LabeledTexts(launcher.texts)
+        self._budgets = Budgets(launcher.estimates)
         self._students = students
         self._classifiers = classifiers
         self._teachers = teachers
@@ -103,29 +92,15 @@ class ClassifierOperations:
         self, request: pb.TrainClassifierRequest, seconds: float | None
     ) -> operations_pb2.Operation:
         """The operation; ``seconds`` are those to the caller's deadline, None without one."""
-        checked = await in_thread(self._check, request)
+        checked = await in_thread(self._requests.check, request)
         await self._check_encoding(checked, seconds)
-        return await in_thread(self._train, request, checked)
+        return await self._launcher.estimates.in_thread(self._train, request, checked)
 
     async def evaluate(self, request: pb.EvaluateClassifierRequest) -> operations_pb2.Operation:
         """The operation."""
         return await in_thread(self._evaluate, request)
 
-    def _check(self, request: pb.TrainClassifierRequest) -> _Checked:
-        if not request.encoder:
-            raise InvalidArgument(
-                "encoder is empty; name the student or teacher whose vectors are classified",
-                reason="MODEL_REQUIRED",
-                field="encoder",
-            )
-        with at_field("encoder"):
-            encoder = find_encoder(self._launcher.registry, request.encoder)
-        told = to_json(request.options, "options")
-        options = ClassifierOptions.from_json(told)
-        options.check_encoder(encoder.kind)
-        return _Checked(encoder, options, told)
-
-    async def _check_encoding(self, checked: _Checked, seconds: float | None) -> None:
+    async def _check_encoding(self, checked: CheckedTraining, seconds: float | None) -> None:
         """As in Embed, which needs the encoder loaded: only where something is asked of it."""
         encoding, encoder = checked.options.encoding, checked.encoder
         if encoding == DEFAULT_OPTIONS:
@@ -140,29 +115,18 @@ class ClassifierOperations:
             student.served.validate(encoding)
 
     def _train(
-        self, request: pb.TrainClassifierRequest, checked: _Checked
+        self, request: pb.TrainClassifierRequest, checked: CheckedTraining
     ) -> operations_pb2.Operation:
         launcher = self._launcher
         with launcher.spool(dry=request.validate_only) as spool:
-            body = launcher.described(request, ModelKind.CLASSIFIER)
-            body |= {"encoder": checked.encoder.name, "options": checked.told}
-            body["report_options"] = _report_options(request.report_options, training=True)
-            multi_label = checked.options.multi_label
-            body["data"] = self._source(request.data, spool, multi_label, "data")
-            match request.WhichOneof("validation"):
-                case "validation_split":
-                    split = to_json(request.validation_split, "validation_split")
-                    check_scheme(split)
-                    body["validation_split"] = split
-                case "validation_data":
-                    body["validation_data"] = self._source(
-                        request.validation_data, spool, multi_label, "validation_data"
-                    )
-            if request.HasField("budget"):
-                body["budget"] = launcher.budget(request.budget)
+            body = self._requests.body(request, checked, spool)
+            body, estimate = self._budgets.judged(TRAIN, body, needed=request.validate_only)
             if request.validate_only:
-                return launcher.checked(TRAIN, request.name, pb.TrainClassifierResponse())
-            return launcher.queue(TRAIN, body, request, spool, target=request.name)
+                response = pb.TrainClassifierResponse(estimate=cost_messages.packed(estimate))
+                return launcher.checked(TRAIN, request.name, response)
+            return launcher.queue(
+                TRAIN, body, request, spool, target=request.name, estimate=estimate
+            )
 
     def _evaluate(self, request: pb.EvaluateClassifierRequest) -> operations_pb2.Operation:
         if not request.model:
@@ -187,18 +151,12 @@ class ClassifierOperations:
                 "model": version.name,
                 "data": self._source(request.data, spool, multi_label, "data"),
                 "options": to_json(request.options, "options"),
-                "report_options": _report_options(request.report_options, training=False),
+                "report_options": report_options(request.report_options, training=False),
             }
             return self._launcher.queue(EVALUATE, body, request, spool)
 
     def _source(self, given: pb.LabeledData, spool: Spool, multi_label: bool, field: str) -> Json:
         return self._data.source(given, spool, multi_label=multi_label, field=field)
-
-
-def _report_options(given: pb.ClassificationReportOptions, *, training: bool) -> Json:
-    told = to_json(given, "report_options")
-    ReportOptions.from_json(told, training=training)
-    return told
 
 
 @contextmanager

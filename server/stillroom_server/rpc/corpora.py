@@ -39,7 +39,8 @@ class Texts:
 
     def corpus(self, given: common_pb2.Corpus, spool: Spool) -> Json:
         """``{"texts"}``, ``{"path"}``, ``{"upload", "file"}`` or ``{"dataset"}``. Line breaks in
-        inline texts become spaces, however many texts there are."""
+        inline texts become spaces, however many texts there are. Of a dry ``spool`` inline texts
+        stay what they are, also too many for an operation."""
         match given.WhichOneof("source"):
             case "texts":
                 return _inline(given.texts.values, spool)
@@ -157,6 +158,8 @@ def _inline(values: Sequence[str], spool: Spool) -> Json:
         )
     if sum(len(text.encode()) + 1 for text in texts) <= INLINE_BYTES:
         return _checked({"texts": texts})
+    if spool.dry:
+        return {"texts": texts}
     return spool.lines(texts, "corpus.txt", "corpus.texts")
 
 

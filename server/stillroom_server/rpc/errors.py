@@ -1,7 +1,8 @@
 """The one place where an error becomes a gRPC status.
 
 Every status carries an ErrorInfo (domain ``stillroom``); one with a known field a BadRequest, and
-whatever has ``retry_after`` a RetryInfo. The inverse is ``stillroom.errors`` in the client.
+whatever has ``retry_after`` a RetryInfo; an error that is ``Detailed`` what it brings. The inverse
+is ``stillroom.errors`` in the client.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ CODES: dict[type[errors.StillroomError], grpc.StatusCode] = {
 }
 
 
+class Detailed(errors.StillroomError):
+    """An error with a message of the protocol among its details. Trailers must stay small: the
+    message has at most about 4 KiB."""
+
+    detail: Message
+
+
 def code_of(error: errors.StillroomError) -> grpc.StatusCode:
     """The status code of the nearest class of ``error`` that has one."""
     for ancestor in type(error).__mro__:
@@ -79,6 +87,8 @@ def to_status(error: BaseException) -> status_pb2.Status:
         details,
         error_details_pb2.ErrorInfo(reason=domain.reason, domain=DOMAIN, metadata=metadata),
     )
+    if isinstance(domain, Detailed):
+        _pack(details, domain.detail)
     code = code_of(domain)
     message = _cut(domain.message, _MAX_MESSAGE)
     if domain.field is not None:

@@ -23,7 +23,7 @@ def to_json(message: Message, path: str) -> dict[str, Any]:
     Raises InvalidArgument, the field beginning with ``path``, for a number that an enum does not
     list (UNKNOWN_VALUE) and one that is not finite (NOT_FINITE): JSON has neither.
     """
-    _check(message, path)
+    check(message, path)
     fields: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return fields
 
@@ -34,12 +34,13 @@ def from_json(values: Json, message: M) -> M:
     return json_format.ParseDict(dict(values), message, ignore_unknown_fields=True)
 
 
-def _check(message: Message, path: str) -> None:
+def check(message: Message, path: str) -> None:
+    """Raises as ``to_json``."""
     for field, value in message.ListFields():
         name = f"{path}.{field.name}"
         for where, each in _values(field, value, name):
             if isinstance(each, Message):
-                _check(each, where)
+                check(each, where)
             elif field.enum_type is not None:
                 if each not in field.enum_type.values_by_number:
                     raise translate.unknown_value(each, where)

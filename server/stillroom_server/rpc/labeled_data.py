@@ -29,7 +29,7 @@ class LabeledTexts:
     def source(self, given: pb.LabeledData, spool: Spool, *, multi_label: bool, field: str) -> Json:
         """``{"examples"}``, ``{"path"}``, ``{"upload", "file", "filename"}`` or ``{"dataset"}``,
         perhaps with ``"format"``, as ``classification.data.source`` reads it. Many examples become
-        an upload."""
+        an upload, unless ``spool`` is dry."""
         if given.WhichOneof("source") == "examples":
             return self._examples(given, spool, multi_label, field)
         source = dict(self._named(given, field))
@@ -63,7 +63,8 @@ class LabeledTexts:
             )
         examples = given.examples.values
         _check(examples, multi_label, field)
-        if sum(len(line) + 1 for line in _lines(examples)) <= corpora.INLINE_BYTES:
+        few = sum(len(line) + 1 for line in _lines(examples)) <= corpora.INLINE_BYTES
+        if few or spool.dry:
             return {"examples": [[each.text, list(each.labels)] for each in examples]}
         file = spool.lines(_lines(examples), "examples.jsonl", f"{field}.examples")
         return {**file, "format": _LINES}

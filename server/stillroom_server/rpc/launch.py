@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
+from sqlalchemy import Connection
 
 from stillroom.v1 import common_pb2, model_service_pb2
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -14,10 +15,12 @@ from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
 from stillroom_server.distillation.recipes.budget import Budget
-from stillroom_server.operations.model import Json
+from stillroom_server.operations.model import Json, Operation
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.corpora import Texts
+from stillroom_server.rpc.drafts import COMPLETE, Draft
+from stillroom_server.rpc.estimates import Estimate, Estimates
 from stillroom_server.rpc.fields import at_field, set_fields
 from stillroom_server.rpc.idempotency import fingerprint
 from stillroom_server.rpc.operation_messages import OperationMessages
@@ -41,8 +44,10 @@ class Launcher:
         uploads: UploadStore,
         roots: AllowedRoots,
         messages: OperationMessages,
+        estimates: Estimates,
     ) -> None:
         self.registry = registry
+        self.estimates = estimates
         self.texts = Texts(uploads, roots)
         self._store = store
         self._uploads = uploads
@@ -59,15 +64,19 @@ class Launcher:
         body["source"] = self.source(request.source, "source")
         return self.queue("import", body, request, target=request.name)
 
-    def described(self, request: Any, kind: ModelKind | None) -> dict[str, Any]:
+    def described(
+        self, request: Any, kind: ModelKind | None, draft: Draft = COMPLETE
+    ) -> dict[str, Any]:
         """Name, description and labels, checked; ``kind`` must be that of an existing model."""
-        check_model_name(request.name, "name")
+        named = bool(request.name) or not draft.name
+        if named:
+            check_model_name(request.name, "name")
         if len(request.description.encode()) > _MAX_DESCRIPTION_BYTES:
             raise InvalidArgument(
                 f"description is longer than {_MAX_DESCRIPTION_BYTES} bytes", field="description"
             )
         _check_labels(request.labels)
-        if kind is not None:
+        if named and kind is not None:
             self._check_kind(request.name, kind)
         return {
             "name": request.name,
@@ -101,8 +110,7 @@ class Launcher:
 
     @staticmethod
     def budget(given: common_pb2.Budget) -> Json:
-        """What an operation may take, checked as far as it can be without its data."""
-        translate.refuse_later(**{"budget.money_usd": given.HasField("money_usd")})
+        """What an operation may take, checked by itself."""
         limits = set_fields(given)
         Budget.from_json(limits)
         return limits
@@ -115,16 +123,30 @@ class Launcher:
         spool: Spool | None = None,
         *,
         target: str | None = None,
+        estimate: Estimate | None = None,
+        in_transaction: Callable[[Connection, Operation], None] | None = None,
     ) -> operations_pb2.Operation:
         """An operation of ``kind`` that makes a version of the model ``target``, or the one that
-        the same ``request_id`` made before; of ``spool``, it keeps what it reads."""
+        the same ``request_id`` made before; of ``spool``, it keeps what it reads. The ledger is
+        told the ``estimate``, or the one that is made here, if any can be; ``in_transaction`` may
+        write more with a new operation."""
         message: Message = request
+        if estimate is None:
+            estimate = self.estimates.quietly(kind, body)
+        expect = self.estimates.expecting(estimate)
+
+        def written(connection: Connection, operation: Operation) -> None:
+            expect(connection, operation)
+            if in_transaction is not None:
+                in_transaction(connection, operation)
+
         operation = self._store.create(
             kind,
             body,
             target=target,
             request_id=request.request_id or None,
             fingerprint=fingerprint(message),
+            in_transaction=written,
         )
         if spool is not None:
             spool.keep(operation.request)

@@ -6,11 +6,15 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
 
-from stillroom.v1 import cost_service_pb2
+from stillroom_server.cost.environment import CostDefaults
+from stillroom_server.cost.looking.looking import Looking
+from stillroom_server.cost.looking.works import Works
+from stillroom_server.operations.settings import all_cores
 from stillroom_server.parts import Parts
 from stillroom_server.rpc import (
     classification,
     classifier_operations,
+    cost,
     distillation,
     embedding,
     models,
@@ -21,6 +25,7 @@ from stillroom_server.rpc import (
 )
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.classifier_operations import ClassifierOperations
+from stillroom_server.rpc.estimates import Estimates
 from stillroom_server.rpc.health import Health
 from stillroom_server.rpc.idempotency import Idempotency
 from stillroom_server.rpc.launch import Launcher
@@ -28,7 +33,6 @@ from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.registration import Registrar
 from stillroom_server.security.access import Access
 
-_COST: ServiceDescriptor = cost_service_pb2.DESCRIPTOR.services_by_name["CostService"]
 SERVICES: tuple[ServiceDescriptor, ...] = (
     embedding.DESCRIPTOR,
     uploads.DESCRIPTOR,
@@ -38,7 +42,7 @@ SERVICES: tuple[ServiceDescriptor, ...] = (
     operations.DESCRIPTOR,
     server_info.DESCRIPTOR,
     classification.DESCRIPTOR,
-    _COST,
+    cost.DESCRIPTOR,
 )
 
 
@@ -74,7 +78,13 @@ def _servicers(parts: Parts) -> dict[str, object]:
             classifier_operations.EVALUATE: classifier_operations.evaluate_response,
         }
     )
-    launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages)
+    estimates = Estimates(
+        Works(registry, Looking(registry, parts.roots)),
+        parts.estimator,
+        parts.ledger,
+        calibrate=settings.cost_calibrate,
+    )
+    launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages, estimates)
     long_running = operations.OperationServicer(parts.operations, parts.watcher, messages)
     admission = Admission(settings.max_concurrent_requests, settings.max_concurrent_streams)
     by_service: dict[ServiceDescriptor, object] = {
@@ -93,6 +103,14 @@ def _servicers(parts: Parts) -> dict[str, object]:
             settings,
             parts.classify_metrics,
             admission,
+        ),
+        cost.DESCRIPTOR: cost.CostServicer(
+            launcher,
+            parts.devices,
+            CostDefaults.of(settings).to_json(settings.runner_threads or all_cores()),
+            parts.ledger,
+            admission,
+            max_texts=settings.max_texts,
         ),
         models.DESCRIPTOR: models.ModelServicer(
             registry, launcher, Idempotency(parts.requests), admission

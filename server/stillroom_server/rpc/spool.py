@@ -23,7 +23,7 @@ class Spool:
 
     def __init__(self, uploads: UploadStore, *, dry: bool = False) -> None:
         self._uploads = uploads
-        self._dry = dry
+        self.dry = dry
         self._made: list[str] = []
         self._kept: set[str] = set()
 
@@ -32,7 +32,7 @@ class Spool:
 
         Raises ResourceExhausted on ``field`` when there is no room for it.
         """
-        if self._dry:
+        if self.dry:
             return {}
         data = "".join(f"{line}\n" for line in lines).encode()
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -10,13 +10,8 @@ from distillation.recipes.room import Room
 from stillroom_server.distillation.corpus import CorpusOptions, ingest
 from stillroom_server.distillation.features import FeatureCache
 from stillroom_server.distillation.recipes.job import Job
-from stillroom_server.distillation.recipes.outlook import Probe
 from stillroom_server.distillation.recipes.request import DistillRequest
 from stillroom_server.security.paths import AllowedRoots
-
-PROBE = Probe(
-    dim=384, bytes=90_000_000, rows=30_000, texts_per_second=100.0, tokens_per_second=1000.0
-)
 
 
 def job_of(room: Room, request: Mapping[str, Any], context: Any = None) -> Job:

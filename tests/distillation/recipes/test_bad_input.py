@@ -179,22 +179,6 @@ def test_a_prompt_that_the_teacher_does_not_have(room: Room) -> None:
     refused(room, request, "UNKNOWN_PROMPT", "static_tuned.static.prompt_name")
 
 
-def test_a_budget_too_small_is_refused_before_the_teacher_embeds_the_corpus(room: Room) -> None:
-    context = room.context()
-    with pytest.raises(FailedPrecondition) as caught:
-        room.distill(asking("transformer", budget={"seconds": 0.5}), context)
-    assert (caught.value.reason, caught.value.field) == ("BUDGET_EXCEEDED", "budget.seconds")
-    assert set(context.phases) == {"corpus"}
-    assert not room.cached
-
-
-def test_a_budget_of_bytes_is_kept(room: Room) -> None:
-    limit = 12_000
-    report = room.distill(asking("auto", budget={"result_bytes": limit}))["report"]
-    assert report["student_bytes"] <= limit
-    assert report["element_type"] == "int8"
-
-
 @pytest.mark.parametrize("recipe", [TRAINED[0], pytest.param(TRAINED[1], marks=pytest.mark.slow)])
 def test_a_corpus_file_that_vanishes_after_it_was_read(
     room: Room, whole: Whole, recipe: str

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillroom_server.distillation.recipes.job import Job, Made
-from stillroom_server.distillation.recipes.outlook import ELEMENT_BYTES
 from stillroom_server.distillation.transformer.options import TransformerOptions
 from stillroom_server.distillation.transformer.recipe import distill_transformer
 from stillroom_server.distillation.transformer.shape import check_options
+
+_ELEMENT_BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
 
 def make(job: Job, options: TransformerOptions) -> Made:
@@ -54,7 +55,7 @@ def losses(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             "element_type": element_type,
             "mean_cosine": cosine,
-            "bytes": facts["parameters"] * ELEMENT_BYTES[element_type],
+            "bytes": facts["parameters"] * _ELEMENT_BYTES[element_type],
         }
         for element_type, cosine in measured.items()
     ]

@@ -14,6 +14,9 @@ from stillroom_server.distillation.option_values import (
 )
 from stillroom_server.distillation.options import AUTO, DEFAULT_DIMENSIONS, StaticOptions
 
+FEWEST_TEXTS = 128
+"""Of a corpus, held out ones included: below it, a student is fitted to too little and judged by
+less."""
 DEFAULT_EPOCHS = 4
 DEFAULT_HELD_OUT = 0.05
 DEFAULT_WORDS = 2_000

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument
 from stillroom_server.distillation.options import fields_under
 from stillroom_server.distillation.tuning import objective, start, training
-from stillroom_server.distillation.tuning.options import DEFAULT_EPOCHS, TunedOptions
+from stillroom_server.distillation.tuning.options import (
+    DEFAULT_EPOCHS,
+    FEWEST_TEXTS,
+    TunedOptions,
+)
 from stillroom_server.distillation.tuning.protocols import Checkpoints, Context, Corpus, Features
 from stillroom_server.distillation.tuning.targets import unit
 from stillroom_server.distillation.tuning.threads import Sparse, sparse_times
@@ -22,9 +26,6 @@ from stillroom_server.distillation.tuning.work import Work
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
 PHASES = ("prepare", "fit", "train")
-FEWEST_TEXTS = 128
-"""Of a corpus, held out ones included: below it, a student is fitted to too little and judged by
-less."""
 TEMPER = 0.15
 
 
