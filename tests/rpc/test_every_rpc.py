@@ -15,7 +15,7 @@ from stillroom_server.rpc.services import SERVICES
 
 LATER = {
     *("UpdateModel", "RollBackModelAlias", "ListAliasEvents", "GetLineage"),
-    *("PushModelVersion", "PullModel", "VerifyModelVersion", "CollectGarbage"),
+    *("VerifyModelVersion", "CollectGarbage"),
 }
 METHODS = [method for service in SERVICES for method in service.methods]
 
