@@ -4,7 +4,7 @@ that is signed. Import it late: it loads huggingface_hub."""
 from __future__ import annotations
 
 import logging
-from functools import cache
+import threading
 from typing import Any
 
 import httpx2
@@ -15,6 +15,8 @@ from huggingface_hub.utils._http import hf_request_event_hook
 _CONNECT_SECONDS = 10.0
 # They write whole addresses, and those of uploads are signed.
 _TALKATIVE = ("httpx2", "httpcore2", "huggingface_hub")
+_lock = threading.Lock()
+_bounds: list[float] = []  # the one in force; the library has one client for all
 
 
 class _Bounded(httpx2.Client):
@@ -26,12 +28,15 @@ class _Bounded(httpx2.Client):
         return super().build_request(*args, **kwargs)
 
 
-@cache
 def bound(seconds: float) -> None:
     """From here on, no answer of the Hub is waited for longer than ``seconds``."""
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    disable_progress_bars()
+    with _lock:
+        if _bounds == [seconds]:
+            return
+        _bounds[:] = [seconds]
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        disable_progress_bars()
 
     def make() -> httpx2.Client:
         return _Bounded(

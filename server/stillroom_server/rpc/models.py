@@ -18,6 +18,7 @@ from stillroom_server.rpc import translate
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.downloads import download
+from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.idempotency import Idempotency
 from stillroom_server.rpc.launch import Launcher
 
@@ -39,8 +40,14 @@ class ModelServicer:
     """Models, versions and aliases. What changes something runs once a ``request_id``."""
 
     def __init__(
-        self, registry: Registry, launcher: Launcher, once: Idempotency, admission: Admission
+        self,
+        registry: Registry,
+        launcher: Launcher,
+        once: Idempotency,
+        admission: Admission,
+        syncs: HubSyncs,
     ) -> None:
+        self._syncs = syncs
         self._registry = registry
         self._launcher = launcher
         self._once = once
@@ -86,8 +93,11 @@ class ModelServicer:
         def page() -> pb.ListModelVersionsResponse:
             found = self._registry.list_versions(name, request.page_size, request.page_token)
             aliases = self._registry.get_model(name).aliases
+            syncs = self._syncs.of_versions(name, [item.version for item in found.items])
             return pb.ListModelVersionsResponse(
-                model_versions=[translate.version(item, aliases) for item in found.items],
+                model_versions=[
+                    translate.version(item, aliases, syncs[item.version]) for item in found.items
+                ],
                 next_page_token=found.next_page_token,
             )
 
@@ -155,6 +165,14 @@ class ModelServicer:
     ) -> operations_pb2.Operation:
         return await in_thread(self._launcher.launch_import, request)
 
+    async def PushModelVersion(
+        self, request: pb.PushModelVersionRequest, call: Call
+    ) -> operations_pb2.Operation:
+        return await in_thread(self._syncs.push, request)
+
+    async def PullModel(self, request: pb.PullModelRequest, call: Call) -> operations_pb2.Operation:
+        return await in_thread(self._syncs.pull, request)
+
     async def DownloadModelVersion(
         self, request: pb.DownloadModelVersionRequest, call: Call
     ) -> AsyncIterator[pb.DownloadModelVersionResponse]:
@@ -169,4 +187,5 @@ class ModelServicer:
         return self._message(self._registry.resolve(ref))
 
     def _message(self, version: ModelVersion) -> model_pb2.ModelVersion:
-        return translate.version(version, self._registry.get_model(version.model).aliases)
+        syncs = self._syncs.of_versions(version.model, [version.version])[version.version]
+        return translate.version(version, self._registry.get_model(version.model).aliases, syncs)

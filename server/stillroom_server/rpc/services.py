@@ -10,13 +10,14 @@ from stillroom_server.cost.environment import CostDefaults
 from stillroom_server.cost.looking.looking import Looking
 from stillroom_server.cost.looking.works import Works
 from stillroom_server.operations.settings import all_cores
-from stillroom_server.parts import Parts
+from stillroom_server.parts import Parts, executor_settings
 from stillroom_server.rpc import (
     classification,
     classifier_operations,
     cost,
     distillation,
     embedding,
+    hub_sync,
     models,
     operations,
     reflection,
@@ -32,6 +33,7 @@ from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.registration import Registrar
 from stillroom_server.security.access import Access
+from stillroom_server.sync.settings import SyncSettings
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     embedding.DESCRIPTOR,
@@ -76,6 +78,8 @@ def _servicers(parts: Parts) -> dict[str, object]:
                 result, registry
             ),
             classifier_operations.EVALUATE: classifier_operations.evaluate_response,
+            hub_sync.PUSH: hub_sync.push_response,
+            hub_sync.PULL: lambda result: hub_sync.pull_response(result, registry),
         }
     )
     estimates = Estimates(
@@ -85,6 +89,9 @@ def _servicers(parts: Parts) -> dict[str, object]:
         calibrate=settings.cost_calibrate,
     )
     launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages, estimates)
+    syncs = hub_sync.HubSyncs(
+        launcher, SyncSettings.from_json(executor_settings(settings)), parts.outbox, parts.syncs
+    )
     long_running = operations.OperationServicer(parts.operations, parts.watcher, messages)
     admission = Admission(settings.max_concurrent_requests, settings.max_concurrent_streams)
     by_service: dict[ServiceDescriptor, object] = {
@@ -113,7 +120,7 @@ def _servicers(parts: Parts) -> dict[str, object]:
             max_texts=settings.max_texts,
         ),
         models.DESCRIPTOR: models.ModelServicer(
-            registry, launcher, Idempotency(parts.requests), admission
+            registry, launcher, Idempotency(parts.requests), admission, syncs
         ),
         operations.LONGRUNNING: long_running,
         operations.DESCRIPTOR: long_running,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -53,7 +53,11 @@ def model(value: Model) -> model_pb2.Model:
     )
 
 
-def version(value: ModelVersion, aliases: Mapping[str, int]) -> model_pb2.ModelVersion:
+def version(
+    value: ModelVersion,
+    aliases: Mapping[str, int],
+    syncs: Iterable[model_pb2.HubSync] = (),
+) -> model_pb2.ModelVersion:
     """A version; ``aliases`` are all those of its model."""
     # A classifier's report is its training's, and a file of its own.
     report = None if value.kind is ModelKind.CLASSIFIER else value.metadata.get("report")
@@ -69,6 +73,7 @@ def version(value: ModelVersion, aliases: Mapping[str, int]) -> model_pb2.ModelV
         aliases=sorted(a for a, number in aliases.items() if number == value.version),
         create_time=timestamp(value.create_time),
         fidelity=None if report is None else fidelity_messages.report(report),
+        hub_syncs=syncs,
     )
 
 

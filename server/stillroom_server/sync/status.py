@@ -56,8 +56,9 @@ class SyncStatus:
 
 
 def _as(sync: Sync, operation: Operation | None) -> Sync:
-    if operation is None:  # ended long ago, and forgotten
-        return replace(sync, state=SyncState.FAILED, reason="OPERATION_FORGOTTEN")
+    if operation is None:
+        told = "it did not end well, and its operation has been forgotten"
+        return replace(sync, state=SyncState.FAILED, message=told)
     state = _ENDED.get(operation.state)
     if state is None:
         running = operation.state is OperationState.RUNNING
