@@ -22,6 +22,7 @@ _DRIVER = """
 import json, sys
 from pathlib import Path
 from stillroom_registry.errors import StillroomError
+from stillroom_server.hub.access import HubAccess
 from stillroom_server.imports.hub import download
 from stillroom_server.imports.selection import Budget
 answers = []
@@ -30,7 +31,8 @@ for case in json.load(sys.stdin):
     folder.mkdir()
     try:
         found = download(case["repo"], case["revision"], folder, Budget(50, case["bytes"]),
-                         endpoint=case["endpoint"], token=case["token"],
+                         access=HubAccess(case["endpoint"], lambda _: case["token"]),
+                         keep=folder.with_name(folder.name + "-kept"),
                          on_bytes=lambda done, total: seen.append([done, total]))
         answers.append({"commit": found.commit, "skipped": [s.path for s in found.skipped],
                         "seen": seen})
@@ -155,7 +157,7 @@ def test_errors(tmp_path: Path, hub: FakeHub) -> None:
 
 
 def test_a_hub_that_fails(tmp_path: Path, hub: FakeHub) -> None:
-    hub.failing = True
+    hub.fail()
     (answer,) = run(tmp_path, hub.url, {"repo": "owner/model"})
     assert (answer["error"], answer["reason"]) == ("Unavailable", "HUB_UNAVAILABLE")
 

@@ -160,10 +160,8 @@ def test_a_server_that_does_not_push_says_so(tmp_path: Path) -> None:
             )
         details = Details(caught.value)
         assert (details.code.name, details.info.reason) == ("PERMISSION_DENIED", "HUB_PUSH_OFF")
-        listed = running.run(_operations(running))
-        assert not listed
+        listed = OperationsStub(running.channel).ListOperations(
+            operations_pb2.ListOperationsRequest()
+        )
+        assert not listed.operations
     assert not list((tmp_path / "data" / "operations").iterdir())
-
-
-async def _operations(running: Serving) -> list[Any]:
-    return list(running.server.parts.operations.list().items)

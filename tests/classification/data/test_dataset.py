@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from classification.data.support import Recorder, pairs_of, refused
-from distillation.corpus import dataset_hub
 from distillation.corpus.dataset_hub import DatasetHub
 from imports.fake_hub import Repo
 from pyarrow import parquet
@@ -67,8 +66,7 @@ REPOS = {
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
-    dataset_hub.install(monkeypatch)
+def hub() -> Iterator[DatasetHub]:
     made = DatasetHub(dict(REPOS))
     with made.running():
         yield made
@@ -191,7 +189,7 @@ def test_another_attempt_reads_what_the_first_one_found(hub: DatasetHub, tmp_pat
 
     with pytest.raises(Cancelled):
         bring(hub, tmp_path, "owner/classes", context=Recorder(stop))
-    hub.moved = True
+    hub.move()
     hub.requests.clear()
     assert bring(hub, tmp_path, "owner/classes").digest == first.digest
     assert not [path for _, path, _ in hub.requests if "/api/" in path]

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from distillation.corpus import dataset_hub
 from distillation.corpus.dataset_hub import DatasetHub
 from distillation.corpus.support import Recorder, all_texts
 from imports.fake_hub import COMMIT, Repo
@@ -50,8 +49,7 @@ CARD = {
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[DatasetHub]:
-    dataset_hub.install(monkeypatch)
+def hub() -> Iterator[DatasetHub]:
     damaged = {"train.txt": b"a\nb\n", "big.txt": b""}
     repos = {
         "owner/sharded": Repo(SHARDED, LARGE),
@@ -133,7 +131,7 @@ def test_what_the_hub_refuses_is_told(
 
 
 def test_a_hub_that_is_down_can_be_tried_again(hub: DatasetHub, tmp_path: Path) -> None:
-    hub.failing = True
+    hub.fail()
     with pytest.raises(StillroomError) as caught:
         bring(hub, tmp_path / "c", repo="owner/lines")
     assert caught.value.reason == "HUB_UNAVAILABLE"
@@ -150,7 +148,7 @@ def test_another_attempt_reads_what_the_first_one_found(hub: DatasetHub, tmp_pat
     with pytest.raises(Cancelled):
         bring(hub, tmp_path / "c", Recorder(stop), repo="owner/sharded")
     assert (tmp_path / "c" / "download" / "00000").exists()
-    hub.moved = True
+    hub.move()
     hub.requests.clear()
     corpus = bring(hub, tmp_path / "c", repo="owner/sharded")
     assert corpus.facts["source"]["dataset"]["commit"] == COMMIT
