@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
@@ -40,6 +41,7 @@ from stillroom_server.cost.workloads import (
 
 JSON = dict[str, Any]
 _RUNNER_NICE = 10
+_LOOK_SECONDS = 1.0
 _COUNTS = {"embed": "texts", "classify": "texts", "serve": "texts_per_second"}
 
 
@@ -68,6 +70,7 @@ class Estimator:
         load: Load | None = None,
         network: Callable[[], Figure | None] = lambda: None,
         clock: Callable[[], datetime] = system_clock,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._settings = settings
@@ -78,6 +81,8 @@ class Estimator:
         self._load = load
         self._network = network
         self._clock = clock
+        self._ticks = ticks
+        self._seen: tuple[float, float | None] | None = None
 
     def estimate(
         self,
@@ -124,7 +129,7 @@ class Estimator:
         cores = devices.host.cores
         served = isinstance(work, EmbedWork | ServeWork)
         threads = cores if served else min(cores, self._settings.runner_threads or cores)
-        busy = None if self._load is None else self._load.busy()
+        busy = self._busy()
         nice = 0 if served else _RUNNER_NICE
         return Environment.resolve(
             asked,
@@ -134,6 +139,15 @@ class Estimator:
             load=1.0 if busy is None else slowdown(busy, cores, threads, nice),
             network=self._network(),
         )
+
+    def _busy(self) -> float | None:
+        """Cores that others keep busy; estimates in a row look once."""
+        if self._load is None:
+            return None
+        now, seen = self._ticks(), self._seen
+        if seen is None or now - seen[0] > _LOOK_SECONDS:
+            seen = self._seen = (now, self._load.busy())
+        return seen[1]
 
     def _rates(self, work: Work, environment: Environment, policy: Policy) -> RateSet:
         if not environment.in_host:

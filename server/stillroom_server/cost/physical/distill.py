@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stillroom_server.cost.assumptions import Omission
 from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.figures import Figure
@@ -61,15 +59,6 @@ def build(work: DistillWork, place: Place) -> Built:
         against_table=made.against_table,
         notes={"quality_retention": "the table's is of any student of any teacher"},
     )
-
-
-def time_limited(work: DistillWork, seconds: float) -> DistillWork:
-    """The same with training that ends after so many seconds, where its recipe has any."""
-    asked = distill_options.read(work)
-    if not isinstance(asked.options, TunedOptions | TransformerOptions):
-        return work
-    limited = replace(asked.options, time_budget_seconds=seconds)
-    return replace(work, body={**work.body, "recipe": {asked.recipe: limited.to_json()}})
 
 
 def _made(asked: Asked, teacher: ModelFacts, place: Place) -> Made:

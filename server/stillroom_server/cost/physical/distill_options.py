@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from stillroom_server.cost.assumptions import Assumption, Given, Source
 from stillroom_server.cost.facts import ModelFacts
@@ -38,7 +38,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Asked:
-    """``corpus`` None: there is none. ``budgeted``: whether a budget may choose another way."""
+    """``corpus`` None: there is none; ``evaluations``: how many are to be measured."""
 
     recipe: str
     options: Options
@@ -117,10 +117,3 @@ def _corpus(work: DistillWork, options: Options, told: list[Assumption]) -> Corp
     size = data.total_bytes.value if data.total_bytes is not None else count * tokens.value * 4.5
     share = options.held_out if isinstance(options, TunedOptions | TransformerOptions) else 0.05
     return Corpus(count, tokens.value, size, min(4096.0, share * count))
-
-
-def with_time(options: Options, seconds: float) -> Options:
-    """The same with training that ends after so many seconds."""
-    if isinstance(options, TunedOptions | TransformerOptions):
-        return replace(options, time_budget_seconds=seconds)
-    return options

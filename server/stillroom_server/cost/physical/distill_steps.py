@@ -18,8 +18,8 @@ _ENOUGH = 200.0
 
 
 def start(place: Place) -> Figure:
-    """Core seconds before the first step: the process, and what recipes import."""
-    return place.speeds.seconds("process.start", 1.0).plus(place.speeds.overhead("distill.start"))
+    """Core seconds before the first step: what recipes import."""
+    return place.speeds.overhead("distill.start")
 
 
 def corpus(place: Place, given: Corpus) -> Phase:

@@ -123,7 +123,6 @@ def _data(place: Place, examples: Examples) -> Phase:
     speeds = place.speeds
     cpu = speeds.overhead("data.text", examples.all).plus(
         speeds.overhead("corpus.byte", examples.size),
-        speeds.seconds("process.start", 1.0),
         speeds.overhead("train.start"),
     )
     return Phase(

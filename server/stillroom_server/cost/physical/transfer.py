@@ -97,9 +97,7 @@ def _fetch(place: Place, size: Figure, files: float, *, network: bool) -> Phase:
     speeds = place.speeds
     each = speeds.seconds("hash", 1.0).plus(speeds.overhead("answer.byte", 1.0))
     each = each.plus(speeds.overhead("network.byte", 1.0)) if network else each
-    cpu = _of(size, each).plus(
-        speeds.seconds("process.start", 1.0), speeds.overhead("publish.file", files)
-    )
+    cpu = _of(size, each).plus(speeds.overhead("publish.file", files))
     waiting = _of(size, speeds.seconds("write", 1.0, 0.0)).plus(speeds.seconds("write", 0.0, files))
     if network:
         waiting = waiting.plus(_transferred(place, size))
@@ -170,9 +168,7 @@ def _push(place: Place, size: Figure, files: float) -> tuple[Phase, Phase, Phase
         "compare",
         "bytes",
         size,
-        _of(size, speeds.seconds("hash", 1.0)).plus(
-            speeds.seconds("process.start", 1.0), speeds.overhead("publish.file", files)
-        ),
+        _of(size, speeds.seconds("hash", 1.0)).plus(speeds.overhead("publish.file", files)),
         traffic=size,
         memory=held,
         limited_by="hashing",
