@@ -25,7 +25,7 @@ from stillroom.v1 import cost_service_pb2 as pb
 
 REAL, SMALL, STUDENT = "teacher", "small", "student"
 TEACHERS = (REAL, SMALL)
-RECIPES = ("static", "static_tuned")
+STATIC, TUNED = "static", "static_tuned"
 BATCH = 256
 FIGURES = ("wall_seconds", "cpu_seconds", "peak_memory_bytes", "disk_bytes")
 # Vectors are computed anew in each job, as for somebody who distills for the first time.
@@ -38,8 +38,8 @@ Three = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Job:
-    """``kind``: distill, train or embed; ``size`` in texts; ``model`` is the teacher, the encoder
-    or the student; ``hog``: beside a process that keeps a core busy."""
+    """``kind``: distill, train or embed; ``size`` in texts, 0: none are read; ``model`` is the
+    teacher, the encoder or the student; ``hog``: beside a process that keeps a core busy."""
 
     kind: str
     size: int
@@ -50,7 +50,8 @@ class Job:
     @property
     def title(self) -> str:
         how = f"{self.recipe} of {self.model}" if self.recipe else self.model
-        return f"{self.kind} {how}, {self.size:,}{', beside a hog' if self.hog else ''}"
+        texts = f", {self.size:,} texts" if self.size else ""
+        return f"{self.kind} {how}{texts}{', hog' if self.hog else ''}"
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,8 @@ class Done:
 
 def matrix(knobs: Knobs, seed: int = 0) -> list[Job]:
     """Every job as often as is asked for, in an order that mixes them."""
-    jobs = [
-        Job("distill", size, teacher, recipe)
-        for recipe in RECIPES
-        for teacher in TEACHERS
-        for size in knobs.corpora
-    ]
+    jobs = [Job("distill", 0, teacher, STATIC) for teacher in TEACHERS]
+    jobs += [Job("distill", size, teacher, TUNED) for teacher in TEACHERS for size in knobs.corpora]
     jobs += [Job("train", size, STUDENT) for size in knobs.trainings]
     jobs += [Job("embed", size, STUDENT) for size in knobs.embeddings]
     all_jobs = [replace(job, hog=hog) for job in jobs for hog in (False, True)] * knobs.jobs
@@ -115,9 +112,7 @@ class Bench:
     def estimates(self, count: int) -> tuple[float, list[float]]:
         """Seconds of a first estimate of what was never measured, and of ``count`` later ones."""
         with self.server() as (_, client):
-            work = client.distill_request(
-                REAL, "", recipe="static_tuned", corpus=self._corpus(1000)
-            )
+            work = client.distill_request(REAL, "", recipe=TUNED, corpus=self._corpus(1000))
             found = []
             for turn in range(1 + count):
                 started = time.perf_counter()
@@ -127,8 +122,9 @@ class Bench:
 
     def _operation(self, job: Job, client: Client) -> Done:
         if job.kind == "distill":
+            corpus = self._corpus(job.size) if job.size else None
             operation: Any = client.distill(
-                job.model, f"made-{job.model}", recipe=job.recipe, corpus=self._corpus(job.size)
+                job.model, f"made-{job.model}", recipe=job.recipe, corpus=corpus
             )
         else:
             part = Labeled(self._labeled.texts[: job.size], self._labeled.labels[: job.size])
@@ -214,4 +210,4 @@ def prepare(bench: Bench, knobs: Knobs, small: Path, say: Callable[[str], None])
         client.import_model(REAL, path=knobs.teacher).result()
         client.import_model(SMALL, path=small).result()
         say("distilling a student")
-        client.distill(SMALL, STUDENT, recipe="static").result()
+        client.distill(SMALL, STUDENT, recipe=STATIC).result()
