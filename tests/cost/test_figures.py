@@ -91,6 +91,12 @@ def test_a_product_of_two_is_wrong_as_their_logarithms_are():
     assert product.basis is SPEC
 
 
+def test_a_product_is_never_beyond_that_of_the_extremes():
+    almost_nothing = Figure(0, 2e-309, 1, CALIBRATED)
+    assert almost_nothing.times(almost_nothing).p90 == 1
+    assert almost_nothing.times(Figure(0, 1, 1, CALIBRATED)).numbers() == (0, 2e-309, 1)
+
+
 def test_times_an_exact_number_is_a_scale():
     figure = Figure(5, 10, 20, CALIBRATED)
     assert figure.times(Figure.exact(3, CALIBRATED)).numbers() == pytest.approx((15, 30, 60))

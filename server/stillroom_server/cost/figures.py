@@ -144,8 +144,10 @@ class Figure:
         down = 0.0
         if a[0] > 0 and b[0] > 0:
             down = math.exp(-math.hypot(math.log(a[1] / a[0]), math.log(b[1] / b[0])))
+        # Never beyond both being at theirs; it also keeps a median near 0 from overflowing.
+        high = min(middle * up, a[2] * b[2])
         both = (self, other)
-        return Figure(middle * min(down, 1.0), middle, middle * up, _basis(both), _notes(both))
+        return Figure(middle * min(down, 1.0), middle, high, _basis(both), _notes(both))
 
     def largest(self, *others: Figure) -> Figure:
         """The largest of each percentile, unknown where one of them is."""
