@@ -48,7 +48,7 @@ class Front:
         self.launcher = Launcher(
             self.registry,
             self.store,
-            UploadStore(folder / "data" / "uploads", clock=system_clock),
+            UploadStore(folder / "data" / "uploads", clock=system_clock, max_bytes=8 << 20),
             roots,
             OperationMessages({}),
             self.made.estimates,
