@@ -84,7 +84,7 @@ class Intervals:
         )
 
     def undo(self, kind: str, figure_name: str, p50: float) -> float:
-        """The median that ``apply`` was given when it answered ``p50``.
+        """The median that ``apply`` was given when it answered ``p50``; only for what it answered.
 
         It asks the ledger of now: a job that ended between the two moves it by a small part of its
         own error.

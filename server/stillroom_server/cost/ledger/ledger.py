@@ -81,7 +81,7 @@ class Ledger:
         creates it. What is no estimate is logged, and left out: it must not prevent the work."""
         raw: dict[str, float] = {}
         try:
-            raw = _raw(connection, kind, _total(estimate))
+            raw = _raw(connection, kind, estimate)
             json.dumps(estimate, allow_nan=False)
         except (StillroomError, ValueError, TypeError, AttributeError) as error:
             _log.error("the estimate of operation %s cannot be kept: %s", operation_id, error)
@@ -147,7 +147,7 @@ class Ledger:
     def record(self, work: Work) -> None:
         """Keep work that is no operation."""
         with self.database.write() as connection:
-            self._add(connection, work, _raw(connection, work.kind, _total(work.estimate)))
+            self._add(connection, work, _raw(connection, work.kind, work.estimate))
 
     def _add(self, connection: sa.Connection, work: Work, raw: Mapping[str, float]) -> None:
         phases = [
@@ -191,10 +191,16 @@ class Ledger:
             return read_scores(connection, kind, figure, LATEST_JOBS)
 
 
-def _raw(connection: sa.Connection, kind: str, total: Mapping[str, Figure]) -> dict[str, float]:
-    """The medians as they were before the ledger's intervals were applied to them."""
+def _raw(
+    connection: sa.Connection, kind: str, estimate: Mapping[str, Any] | None
+) -> dict[str, float]:
+    """The medians as they were before the ledger's intervals were applied to them, which an
+    estimate says by telling what they rest on."""
+    medians = {name: figure.numbers()[1] for name, figure in _total(estimate).items()}
+    if not ((estimate or {}).get("physical") or {}).get("intervals"):
+        return medians
     intervals = Intervals(lambda kind, name: read_scores(connection, kind, name, LATEST_JOBS))
-    return {name: intervals.undo(kind, name, figure.numbers()[1]) for name, figure in total.items()}
+    return {name: intervals.undo(kind, name, p50) for name, p50 in medians.items()}
 
 
 def _total(estimate: Mapping[str, Any] | None) -> dict[str, Figure]:

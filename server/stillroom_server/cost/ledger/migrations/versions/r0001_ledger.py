@@ -37,6 +37,7 @@ def upgrade() -> None:
         "cost_scores",
         sa.Column(
             "sequence",
+            sa.Integer,
             sa.ForeignKey("cost_ledger.sequence", ondelete="CASCADE"),
             primary_key=True,
         ),
