@@ -26,6 +26,7 @@ from stillroom.snapshots import Started
 from stillroom.v1 import (
     classification_service_pb2,
     common_pb2,
+    cost_service_pb2,
     distillation_service_pb2,
     embedding_service_pb2,
     model_service_pb2,
@@ -38,6 +39,7 @@ SERVICES = [
     service
     for module in (
         classification_service_pb2,
+        cost_service_pb2,
         distillation_service_pb2,
         embedding_service_pb2,
         model_service_pb2,
@@ -52,6 +54,8 @@ SOURCES = (
     common_pb2.Corpus,
     common_pb2.ModelSource,
     classification_service_pb2.LabeledData,
+    classification_service_pb2.TrainClassifierRequest,
+    distillation_service_pb2.DistillRequest,
 )
 WIRE_TWINS = {
     "ClassifyResponse": classification_wire_pb2.WireClassifyResponse,
@@ -74,7 +78,7 @@ def test_the_table_holds_every_rpc_with_its_messages() -> None:
 
 
 def test_only_what_may_be_repeated_is_retried_by_grpc() -> None:
-    reads = ("Classify", "Embed", "Get", "List", "Tokenize", "Cancel", "Wait")
+    reads = ("Classify", "Embed", "Estimate", "Get", "List", "Tokenize", "Cancel", "Wait")
     for rpc in rpcs.ALL:
         name = rpc.path.rpartition("/")[2]
         has_id = "request_id" in rpc.request.DESCRIPTOR.fields_by_name
@@ -130,9 +134,16 @@ def calls(folder: Path) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "classify": (("x",), {"model": "m"}),
         "classify_stream": (("x",), {"model": "m"}),
         "train_classifier": (("m", "s", [("a", "x"), ("b", "y")]), {}),
+        "train_request": (("m", "s", [("a", "x"), ("b", "y")]), {}),
         "evaluate_classifier": (("m", [("a", "x")]), {}),
         "labeled_source": ((), {"upload": "uploads/1"}),
         "distill": (("t", "s"), {}),
+        "distill_request": (("t", "s"), {}),
+        "start": ((distillation_service_pb2.DistillRequest(),), {}),
+        "estimate_cost": ((cost_service_pb2.Workload(),), {}),
+        "estimate_accuracy": ((), {}),
+        "estimate_ledger": ((), {}),
+        "list_devices": ((), {}),
         "corpus_source": ((), {"upload": "uploads/1"}),
         "import_model": (("m",), {"upload": "uploads/1"}),
         "model_source": ((), {"upload": "uploads/1"}),
@@ -154,6 +165,7 @@ def calls(folder: Path) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
         "get_lineage": (("m",), {}),
         "download": (("m", folder / "new"), {}),
         "read_file": (("m", "config.json"), {}),
+        "copy_model": (("m", Client(transport=Recorder())), {}),
         "upload": ((folder / "file.txt",), {}),
         "get_upload": (("uploads/1",), {}),
         "delete_upload": (("uploads/1",), {}),

@@ -11,6 +11,8 @@ from stillroom._faces import AsyncFace, BlockingFace, Method, Stream, run
 from stillroom._flows import (
     classification,
     classifiers,
+    copying,
+    costs,
     distillation,
     downloads,
     embedding,
@@ -19,6 +21,7 @@ from stillroom._flows import (
     models,
     operations,
     server,
+    starting,
     texts,
     uploads,
 )
@@ -91,10 +94,18 @@ class _Api:
     classify_stream = Stream(classification.classify_stream)
     train_classifier = Starter(classifiers.train_classifier)
     evaluate_classifier = Starter(classifiers.evaluate_classifier)
+    train_request = Method(classifiers.train_request)
     labeled_source = Method(labeled.labeled_source)
 
     distill = Starter(distillation.distill)
+    distill_request = Method(distillation.distill_request)
     corpus_source = Method(texts.corpus_source)
+
+    estimate_cost = Method(costs.estimate_cost)
+    estimate_accuracy = Method(costs.estimate_accuracy)
+    estimate_ledger = Stream(costs.estimate_ledger)
+    list_devices = Method(costs.list_devices)
+    start = Starter(starting.start)
 
     import_model = Starter(imports.import_model)
     model_source = Method(imports.model_source)
@@ -117,6 +128,7 @@ class _Api:
     get_lineage = Method(models.get_lineage)
     download = Method(downloads.download)
     read_file = Method(downloads.read_file)
+    copy_model = Method(copying.copy_model)
 
     upload = Method(uploads.upload)
     get_upload = Method(uploads.get_upload)

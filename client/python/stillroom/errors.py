@@ -6,7 +6,8 @@
      ├ NotFound               no such model, version, alias, upload or operation
      ├ AlreadyExists          the name is taken
      ├ FailedPrecondition     the state forbids it; change the state first
-     │  └ FidelityTooLow      a student below what was demanded; ``report`` is what was measured
+     │  ├ FidelityTooLow      a student below what was demanded; ``report`` is what was measured
+     │  └ BudgetExceeded      it would take more than it may; ``estimate`` is what it would take
      ├ Aborted                somebody else was first; read again, then retry
      ├ ResourceExhausted      a limit, a quota or the disk; ``retry_after`` when waiting helps
      ├ Unavailable            cannot be reached, starting or stopping; the same request may succeed
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
     import grpc
     from google.rpc.status_pb2 import Status
 
+    from stillroom.v1.cost_service_pb2 import CostEstimate
     from stillroom.v1.fidelity_pb2 import FidelityReport
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_FIDELITY = "FIDELITY_TOO_LOW"
 
 
 class StillroomError(Exception):
@@ -117,6 +118,12 @@ class FidelityTooLow(FailedPrecondition):
     report: FidelityReport | None = None
 
 
+class BudgetExceeded(FailedPrecondition):
+    """``estimate`` is the CostEstimate, without its phases; None where it did not come along."""
+
+    estimate: CostEstimate | None = None
+
+
 class Aborted(StillroomError):
     code, number = "ABORTED", 10
 
@@ -148,6 +155,11 @@ class Unauthenticated(StillroomError):
 CLASSES: dict[int, type[StillroomError]] = {
     kind.number: kind for kind in StillroomError.__subclasses__()
 }
+# Errors that say more than their status, by their reason.
+_NARROWER: dict[str, type[FailedPrecondition]] = {
+    "FIDELITY_TOO_LOW": FidelityTooLow,
+    "BUDGET_EXCEEDED": BudgetExceeded,
+}
 
 
 def from_status(status: Status) -> StillroomError:
@@ -167,8 +179,8 @@ def from_status(status: Status) -> StillroomError:
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToNanoseconds() / 1e9
     kind = CLASSES.get(status.code, Unknown)
-    if kind is FailedPrecondition and info.reason == _FIDELITY:
-        kind = FidelityTooLow
+    if kind is FailedPrecondition:
+        kind = _NARROWER.get(info.reason, kind)
     error = kind(
         status.message or kind.code,
         reason=info.reason or None,
@@ -178,6 +190,8 @@ def from_status(status: Status) -> StillroomError:
     )
     if isinstance(error, FidelityTooLow):
         error.report = _report(status)
+    elif isinstance(error, BudgetExceeded):
+        error.estimate = _estimate(status)
     return error
 
 
@@ -186,6 +200,13 @@ def _report(status: Status) -> FidelityReport | None:
 
     report = FidelityReport()
     return report if any(detail.Unpack(report) for detail in status.details) else None
+
+
+def _estimate(status: Status) -> CostEstimate | None:
+    from stillroom.v1.cost_service_pb2 import CostEstimate
+
+    estimate = CostEstimate()
+    return estimate if any(detail.Unpack(estimate) for detail in status.details) else None
 
 
 def from_rpc_error(error: grpc.RpcError, target: str = "") -> StillroomError:

@@ -9,6 +9,7 @@ from stillroom._core import Core
 from stillroom._flows import classifier_options, labeled
 from stillroom._flows.classifier_options import TrainOptions
 from stillroom._flows.labeled import Columns, Labeled
+from stillroom._flows.starting import starting
 from stillroom._progress import Progress
 from stillroom._protocol import rpcs
 from stillroom._protocol.messages import build, from_mapping
@@ -18,7 +19,7 @@ from stillroom.v1 import classification_service_pb2 as pb
 from stillroom.v1 import common_pb2
 
 
-async def train_classifier(
+async def train_request(
     core: Core,
     name: str,
     encoder: str,
@@ -44,30 +45,11 @@ async def train_classifier(
     request_id: str | None = None,
     options: pb.ClassifierOptions | None = None,
     **choices: Unpack[TrainOptions],
-) -> Started[pb.TrainClassifierResponse]:
-    """Trains a classifier on the vectors of ``encoder``, a registered student or teacher, and
-    registers it as a new version of ``name``; answers the operation that does it. Its result has
-    ``model_version``, ``classifier``, ``report``, ``data`` and ``training``.
-
-    ``data`` are pairs of a text and its label, or a list of its labels; a ``Path`` of a CSV, TSV or
-    JSONL file on this machine (uploaded, with ``progress``); or what ``labeled_source`` answers.
-    ``text_column`` and the other four say how files are read, see ``labeled_source``.
-
-    What the server decides by (when to stop, calibration, thresholds, the report) is
-    ``validation_data`` of its own, or a share ``held_out`` of ``data``, or ``folds`` of it;
-    unless given, the server chooses one of the latter two. Every label keeps its share in each
-    part, unless ``unstratified``.
-
-    How to train is said by keyword options as in ``stillroom.TrainOptions``, or by ``options``, a
-    message such as the ``classifier.options`` of another result. The report shows
-    ``confused_pairs`` (10) with ``examples_per_pair`` (3; 0 keeps texts of the data out of it)
-    and ``calibration_bins`` (15). ``budget`` is a dict of seconds, memory_bytes and result_bytes.
-    ``validate_only`` checks everything and answers a finished operation without a classifier.
-    ``labels`` are those of the model, for people.
-
-    Raises InvalidArgument (``field`` names what is wrong), NotFound (the encoder, an upload),
-    PermissionDenied, FailedPrecondition (the encoder is a classifier, or ``name`` is none).
-    """
+) -> pb.TrainClassifierRequest:
+    """What ``train_classifier`` sends when it is called in the same way: a message for
+    ``estimate_cost`` and ``start``. What is on this machine is uploaded for it, nothing is started.
+    ``name`` may be empty where it is only estimated. Raises InvalidArgument (``field`` names what
+    is wrong)."""
     columns = Columns(text_column, label_column, label_separator, delimiter, file_format)
     sources = {"data": data, "validation_data": validation_data}
     _check_columns(columns, [source for source in sources.values() if source is not None])
@@ -97,7 +79,38 @@ async def train_classifier(
     for field, source in checked.items():
         sent = await labeled.send(core, source, columns, field, progress)
         getattr(request, field).CopyFrom(sent)
-    return Started(core, await core.call(rpcs.TRAIN_CLASSIFIER, request))
+    return request
+
+
+train_classifier = starting(
+    train_request,
+    rpcs.TRAIN_CLASSIFIER,
+    pb.TrainClassifierResponse,
+    """Trains a classifier on the vectors of ``encoder``, a registered student or teacher, and
+    registers it as a new version of ``name``; answers the operation that does it. Its result has
+    ``model_version``, ``classifier``, ``report``, ``data`` and ``training``.
+
+    ``data`` are pairs of a text and its label, or a list of its labels; a ``Path`` of a CSV, TSV or
+    JSONL file on this machine (uploaded, with ``progress``); or what ``labeled_source`` answers.
+    ``text_column`` and the other four say how files are read, see ``labeled_source``.
+
+    What the server decides by (when to stop, calibration, thresholds, the report) is
+    ``validation_data`` of its own, or a share ``held_out`` of ``data``, or ``folds`` of it;
+    unless given, the server chooses one of the latter two. Every label keeps its share in each
+    part, unless ``unstratified``.
+
+    How to train is said by keyword options as in ``stillroom.TrainOptions``, or by ``options``, a
+    message such as the ``classifier.options`` of another result. The report shows
+    ``confused_pairs`` (10) with ``examples_per_pair`` (3; 0 keeps texts of the data out of it)
+    and ``calibration_bins`` (15). ``budget`` is a dict of seconds, memory_bytes, result_bytes
+    and money_usd. ``validate_only`` checks everything and answers a finished operation with an
+    estimate and without a classifier. ``labels`` are those of the model, for people.
+
+    Raises InvalidArgument (``field`` names what is wrong), NotFound (the encoder, an upload),
+    PermissionDenied, FailedPrecondition (the encoder is a classifier, or ``name`` is none),
+    BudgetExceeded (its ``estimate`` says what it would take).
+    """,
+)
 
 
 async def evaluate_classifier(

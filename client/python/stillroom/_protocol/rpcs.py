@@ -14,6 +14,7 @@ from stillroom.errors import Internal
 from stillroom.internal.v1 import embedding_wire_pb2 as wire
 from stillroom.internal.v1.classification_wire_pb2 import WireClassifyResponse
 from stillroom.v1 import classification_service_pb2 as classification
+from stillroom.v1 import cost_service_pb2 as costs
 from stillroom.v1 import distillation_service_pb2 as distillation
 from stillroom.v1 import embedding_service_pb2 as embedding
 from stillroom.v1 import model_service_pb2 as models
@@ -50,6 +51,7 @@ class Rpc(Generic[Q, A]):
 
 _S = "/stillroom.v1."
 _CLASSIFICATION = _S + "ClassificationService/"
+_COSTS = _S + "CostService/"
 _EMBEDDING = _S + "EmbeddingService/"
 _MODELS = _S + "ModelService/"
 _UPLOADS = _S + "UploadService/"
@@ -74,6 +76,14 @@ TRAIN_CLASSIFIER = Rpc(
 )
 EVALUATE_CLASSIFIER = Rpc(
     _CLASSIFICATION + "EvaluateClassifier", classification.EvaluateClassifierRequest, lro.Operation
+)
+
+ESTIMATE_COST = Rpc(_COSTS + "EstimateCost", costs.EstimateCostRequest, costs.EstimateCostResponse)
+LIST_DEVICES = Rpc(_COSTS + "ListDevices", costs.ListDevicesRequest, costs.ListDevicesResponse)
+GET_ESTIMATE_ACCURACY = Rpc(
+    _COSTS + "GetEstimateAccuracy",
+    costs.GetEstimateAccuracyRequest,
+    costs.GetEstimateAccuracyResponse,
 )
 
 UPLOAD = Rpc(_UPLOADS + "Upload", uploads.UploadRequest, uploads.UploadResponse, False)

@@ -1,0 +1,30 @@
+"""A version of one server that came to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stillroom.v1 import model_pb2
+
+
+@dataclass(frozen=True)
+class Copied:
+    """How a copy ended.
+
+    source     the version that was copied
+    version    the version that holds it now, on the other server
+    was_there  whether that server had a version with the same files already: nothing was sent
+    left_out   files that the other server did not take, with its reasons
+    changed    files that it keeps with other bytes; empty unless it rewrote what it imported
+    """
+
+    source: model_pb2.ModelVersion
+    version: model_pb2.ModelVersion
+    was_there: bool
+    left_out: tuple[tuple[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def identical(self) -> bool:
+        """Whether both hold the same files."""
+        return self.source.digest == self.version.digest
