@@ -73,9 +73,13 @@ def test_the_exit_status_is_that_of_the_error(
         ["models", "nonsense"],
         ["models", "show"],
         ["models", "list", "--nonsense"],
-        ["models", "alias", "m", "a", "one"],
-        ["models", "alias", "m", "a"],
-        ["models", "alias", "m", "a", "1", "--delete"],
+        ["models", "alias", "set", "m", "a", "one"],
+        ["models", "alias", "set", "m", "a"],
+        ["models", "alias", "delete", "m"],
+        ["models", "rollback", "m"],
+        ["models", "update", "m"],
+        ["models", "copy", "m"],
+        ["models", "copy", "m", "n", "--to-token", "secret"],
         ["models", "import", "m"],
         ["models", "import", "m", "--hub", "a/b", "--path", "/x"],
         ["embed", "m"],
@@ -150,8 +154,8 @@ def test_alias_and_delete(server: FakeServer, run: Any) -> None:
     server.answer(f"{MODELS}/DeleteModelAlias", models.DeleteModelAliasResponse())
     server.answer(f"{MODELS}/DeleteModel", models.DeleteModelResponse())
     server.answer(f"{MODELS}/DeleteModelVersion", models.DeleteModelVersionResponse())
-    assert run("models", "alias", "m", "prod", "3").out == "m@prod is version 3\n"
-    assert run("models", "alias", "m", "prod", "--delete").code == 0
+    assert run("models", "alias", "set", "m", "prod", "3").out == "m@prod is version 3\n"
+    assert run("models", "alias", "delete", "m", "prod").code == 0
     assert run("models", "delete", "m@3", "--force").code == 0
     assert run("models", "delete", "m").code == 0
     assert [call.rpartition("/")[2] for call in server.calls] == [

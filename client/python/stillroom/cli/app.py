@@ -11,6 +11,7 @@ from stillroom.cli import (
     classify,
     distill,
     embed,
+    estimate,
     evaluate,
     models,
     operations,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.add_typer(operations.app, name="operations")
+app.add_typer(estimate.app, name="estimate")
 serve_command.register(app)
 distill.register(app)
 embed.register(app)

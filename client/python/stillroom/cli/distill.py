@@ -149,70 +149,38 @@ def distill(
     budget_seconds: Annotated[float | None, typer.Option(help="Wall-clock seconds.")] = None,
     budget_memory_bytes: Annotated[int | None, typer.Option(help="Peak memory.")] = None,
     budget_result_bytes: Annotated[int | None, typer.Option(help="Size of the student.")] = None,
+    budget_money: Annotated[
+        float | None, typer.Option(help="US dollars.", metavar="DOLLARS")
+    ] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label; repeatable.")
     ] = None,
     validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check everything, make nothing.")
+        bool,
+        typer.Option(
+            "--validate-only", help="Check everything, show what it would take, make nothing."
+        ),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before long work.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is done, with progress.")] = True,
 ) -> None:
-    """Distill a teacher into a small, fast student."""
+    """Distill a teacher into a small, fast student.
+
+    Before work of more than a minute it says what that is expected to take, and asks.
+    """
+    given = dict(locals())
     from stillroom.cli import distill_inputs as inputs
-    from stillroom.cli.launch import finish
+    from stillroom.cli.agree import agree
+    from stillroom.cli.launch import finish, show_estimate
     from stillroom.cli.report_view import show
     from stillroom.errors import FidelityTooLow
 
-    bar = not session.json_output and session.err.is_terminal
-    budget = {
-        "seconds": budget_seconds,
-        "memory_bytes": budget_memory_bytes,
-        "result_bytes": budget_result_bytes,
-    }
     with session.client() as client:
-        operation = client.distill(
-            teacher,
-            name,
-            recipe=recipe,
-            corpus=inputs.corpus(
-                client,
-                corpus,
-                bar,
-                server_path=corpus_path,
-                dataset=dataset,
-                split=dataset_split,
-                column=dataset_column,
-            ),
-            evaluations=inputs.evaluations(evaluate, evaluate_test),
-            minimum_fidelity=inputs.minimum(minimum_fidelity),
-            budget={key: value for key, value in budget.items() if value is not None} or None,
-            dimensions=dimensions,
-            variance=variance,
-            all_dimensions=all_dimensions or None,
-            sif_coefficient=sif_coefficient,
-            pooling=pooling,
-            element_type=element_type,
-            add_words=inputs.lines(add_words),
-            remove_tokens=inputs.lines(remove_tokens),
-            remove_pattern=remove_pattern,
-            prompt_name=prompt_name,
-            max_tokens=max_tokens,
-            max_epochs=epochs,
-            time_budget=time_budget,
-            held_out=held_out,
-            grow_words=grow_words,
-            grow_pairs=grow_pairs,
-            matryoshka_dimensions=matryoshka or None,
-            layers=layers,
-            hidden_size=hidden_size,
-            vocabulary_clusters=vocabulary_clusters,
-            seed=seed,
-            description=description,
-            labels=inputs.labels(label),
-            validate_only=validate_only,
-            progress=bar,
-        )
+        request = client.distill_request(**inputs.arguments(session, client, given))
+        if not validate_only:
+            agree(session, client, request, yes)
+        operation = client.start(request)
         try:
             response = finish(session, operation, wait)
         except FidelityTooLow as error:
@@ -221,6 +189,8 @@ def distill(
             raise
     if response is not None and not session.json_output:
         show(session, response.report, _made(response))
+        if validate_only:
+            show_estimate(session, response)
 
 
 def _made(response: pb.DistillResponse) -> list[tuple[str, str]]:

@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillroom.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from stillroom.cli.session import Session
     from stillroom.client import Client
+
+# Parameters of the command that are arguments of the client's as they are.
+_PLAIN = (
+    *("teacher", "name", "recipe", "dimensions", "variance", "sif_coefficient", "pooling"),
+    *("element_type", "remove_pattern", "prompt_name", "max_tokens", "time_budget", "held_out"),
+    *("grow_words", "grow_pairs", "layers", "hidden_size", "vocabulary_clusters", "seed"),
+)
+# Fields of a budget by what follows ``--budget-``.
+_LIMITS = {
+    "seconds": "seconds",
+    "memory_bytes": "memory_bytes",
+    "result_bytes": "result_bytes",
+    "money": "money_usd",
+}
+
+
+def arguments(session: Session, client: Client, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of ``Client.distill_request`` out of the command's parameters, of which some may be
+    missing."""
+    bar = not session.json_output and session.err.is_terminal
+    return {
+        **{name: given[name] for name in _PLAIN},
+        "corpus": corpus(
+            client,
+            given["corpus"],
+            bar,
+            server_path=given["corpus_path"],
+            dataset=given["dataset"],
+            split=given["dataset_split"],
+            column=given["dataset_column"],
+        ),
+        "evaluations": evaluations(given["evaluate"], given["evaluate_test"]),
+        "minimum_fidelity": minimum(given.get("minimum_fidelity")),
+        "budget": budget(given),
+        "all_dimensions": given["all_dimensions"] or None,
+        "add_words": lines(given["add_words"]),
+        "remove_tokens": lines(given["remove_tokens"]),
+        "max_epochs": given["epochs"],
+        "matryoshka_dimensions": given["matryoshka"] or None,
+        "description": given.get("description"),
+        "labels": labels(given.get("label")),
+        "validate_only": given.get("validate_only", False),
+        "progress": bar,
+    }
+
+
+def budget(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The budget of a request; None without a limit."""
+    limits = {field: given.get(f"budget_{name}") for name, field in _LIMITS.items()}
+    return {field: value for field, value in limits.items() if value is not None} or None
 
 
 def corpus(client: Client, path: Path | None, progress: bool, **others: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -41,3 +42,67 @@ def duration(seconds: float) -> str:
 def share(part: float, whole: float) -> str:
     """A share: 12.3%; empty of nothing."""
     return f"{part / whole:.1%}" if whole else ""
+
+
+def precise_duration(seconds: float) -> str:
+    """Seconds that may be few or very many: 35 us, 12 ms, 2 min 10 s, 30 days."""
+    if seconds == 0:
+        return "0 s"
+    if seconds < 1e-3:
+        return f"{_digits(seconds * 1e6)} us"
+    if seconds < 1:
+        return f"{_digits(seconds * 1e3)} ms"
+    return duration(seconds) if seconds < 48 * 3600 else f"{_digits(seconds / 86400)} days"
+
+
+def energy(joules: float) -> str:
+    """Joules in watt-hours: 0.4 Wh, 1.2 kWh."""
+    return _scaled(joules / 3600, "Wh")
+
+
+def carbon(grams: float) -> str:
+    """Grams of CO2 equivalent: 0.2 gCO2e, 1.3 kgCO2e."""
+    return _scaled(grams, "gCO2e")
+
+
+def money(dollars: float) -> str:
+    """US dollars: $0.003, $12.40, $1,235."""
+    if dollars == 0:
+        return "$0"
+    if dollars >= 1000:
+        return f"${dollars:,.0f}"
+    return f"${dollars:.2f}" if dollars >= 1 else f"${_digits(dollars)}"
+
+
+def operations(count: float) -> str:
+    """Floating-point operations: 1.2 TFLOP."""
+    return _scaled(count, "FLOP")
+
+
+def count(number: float) -> str:
+    """A count, also of many: 1,234,567; 1.2e+12."""
+    return f"{number:,.0f}" if number < 1e12 else f"{number:.3g}"
+
+
+_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def _scaled(value: float, unit: str) -> str:
+    for factor, prefix in _PREFIXES:
+        if value >= factor * 0.9995:
+            return f"{_digits(value / factor)} {prefix}{unit}"
+    if value == 0:
+        return f"0 {unit}"
+    return f"{_digits(value)} {unit}" if value >= 0.01 else f"{_digits(value * 1e3)} m{unit}"
+
+
+def _digits(value: float) -> str:
+    """Two digits that count, or the whole part of more, never as 1e-05."""
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    if value >= 0.995:
+        return f"{value:.1f}"
+    if value <= 0:
+        return "0"
+    places = 1 - math.floor(math.log10(value))
+    return f"{value:.{places}f}".rstrip("0")

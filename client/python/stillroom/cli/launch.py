@@ -27,3 +27,15 @@ def finish(session: Session, operation: Operation[Any], wait: bool) -> Any:
     if session.json_output:
         session.emit(plain.operation(operation))
     return response
+
+
+def show_estimate(session: Session, response: Any) -> None:
+    """What a request that was only validated would take, where the server says so."""
+    from stillroom.costs import estimate_of
+
+    estimate = estimate_of(response)
+    if estimate is not None:
+        from stillroom.cli import estimate_view
+
+        session.out.print()
+        estimate_view.show(session, estimate.message)

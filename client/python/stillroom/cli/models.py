@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from stillroom.cli import human
+from stillroom.cli import aliases, copying, hub, human, lineage, upkeep
 from stillroom.cli.options import command
 from stillroom.cli.session import Session
 
-if TYPE_CHECKING:
-    from stillroom.v1 import model_pb2
-
 app = typer.Typer(help="Models of the registry.", no_args_is_help=True)
+app.add_typer(aliases.app, name="alias")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Reference = Annotated[str, typer.Argument(metavar="NAME[@V]", help="name, name@3 or name@alias.")]
@@ -24,6 +22,17 @@ Reference = Annotated[str, typer.Argument(metavar="NAME[@V]", help="name, name@3
 def list_models(
     session: Session,
     kind: Annotated[str | None, typer.Option(help="teacher, student or classifier.")] = None,
+    filter: Annotated[  # noqa: A002 - the protocol's name
+        str | None,
+        typer.Option(
+            help='Those that match, such as \'labels.team = "search" AND name : "mini"\'.',
+            metavar="EXPRESSION",
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option(help="name, create_time or update_time; 'update_time desc'.", metavar="FIELD"),
+    ] = None,
 ) -> None:
     """List the models."""
     from stillroom._protocol import enums
@@ -31,7 +40,7 @@ def list_models(
     from stillroom.v1 import model_pb2
 
     with session.client() as client:
-        found = list(client.list_models(kind=kind))
+        found = list(client.list_models(kind=kind, filter=filter, order_by=order_by))
     if session.json_output:
         session.emit([plain(model) for model in found])
         return
@@ -54,6 +63,7 @@ def list_models(
 @command(app, "show")
 def show(session: Session, name: Reference) -> None:
     """Show a model and its versions, or one version and its files."""
+    from stillroom.cli import model_view
     from stillroom.cli.plain import plain
 
     with session.client() as client:
@@ -62,83 +72,54 @@ def show(session: Session, name: Reference) -> None:
             if session.json_output:
                 session.emit(plain(version))
             else:
-                _show_version(session, version)
+                model_view.show_version(session, version)
             return
         model = client.get_model(name)
         versions = list(client.list_versions(name))
     if session.json_output:
         session.emit({**plain(model), "versions": [plain(version) for version in versions]})
     else:
-        _show_model(session, model, versions)
+        model_view.show_model(session, model, versions)
 
 
-def _show_model(
-    session: Session, model: model_pb2.Model, versions: list[model_pb2.ModelVersion]
+@command(app, "update")
+def update(
+    session: Session,
+    name: Name,
+    description: Annotated[str | None, typer.Option(help="The new one, for people.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A label to set; repeatable. Others stay."),
+    ] = None,
+    remove_label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="A label to remove; repeatable.")
+    ] = None,
+    etag: Annotated[
+        str | None, typer.Option(help="Refuse if the model has another one by now.")
+    ] = None,
 ) -> None:
-    from stillroom._protocol import enums
-    from stillroom.cli import version_report
-    from stillroom.v1 import model_pb2 as pb
-
-    facts = [
-        ("name", model.name.removeprefix("models/")),
-        ("kind", enums.word(pb.ModelKind, model.kind)),
-        ("description", model.description),
-        ("labels", ", ".join(f"{k}={model.labels[k]}" for k in sorted(model.labels))),
-        ("created", human.moment(model.create_time)),
-        ("updated", human.moment(model.update_time)),
-    ]
-    session.facts((key, value) for key, value in facts if value)
-    session.out.print()
-    session.table(
-        ("VERSION#", "SIZE#", "ALIASES", "CREATED", "MADE FROM"),
-        (
-            (
-                str(version.version),
-                human.size(version.total_bytes),
-                ", ".join(version.aliases),
-                human.moment(version.create_time),
-                ", ".join(version.parents),
-            )
-            for version in versions
-        ),
-    )
-    for version in versions:
-        found = version_report.find(version)
-        if found is not None:
-            session.out.print()
-            found.show(session, [("report of", version.name)])
-            return
-
-
-def _show_version(session: Session, version: model_pb2.ModelVersion) -> None:
-    import json
-
-    from stillroom.cli import version_report
+    """Change a model's description and labels."""
+    from stillroom.cli import distill_inputs
     from stillroom.cli.plain import plain
+    from stillroom.errors import InvalidArgument
 
-    facts = [
-        ("name", version.name),
-        ("digest", version.digest),
-        ("size", human.size(version.total_bytes)),
-        ("aliases", ", ".join(version.aliases)),
-        ("made from", ", ".join(version.parents)),
-        ("created", human.moment(version.create_time)),
-    ]
-    found = version_report.find(version)
-    facts += [
-        (key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for key, value in plain(version.metadata).items()
-        if found is None or key not in found.keys  # these follow, for people
-    ]
-    session.facts((key, value) for key, value in facts if value)
-    session.out.print()
-    session.table(
-        ("FILE", "SIZE#", "DIGEST"),
-        ((file.path, human.size(file.size_bytes), file.digest) for file in version.files),
-    )
-    if found is not None:
-        session.out.print()
-        found.show(session, [])
+    added, removed = distill_inputs.labels(label), set(remove_label or ())
+    if description is None and not added and not removed:
+        raise InvalidArgument(
+            "nothing to change: give --description, --label or --remove-label", field="description"
+        )
+    with session.client() as client:
+        labels = None
+        if added or removed:
+            # Labels are replaced as a whole: nobody else's may be lost in between.
+            model = client.get_model(name)
+            kept = {key: value for key, value in model.labels.items() if key not in removed}
+            labels, etag = {**kept, **(added or {})}, etag or model.etag
+        model = client.update_model(name, description=description, labels=labels, etag=etag)
+    if session.json_output:
+        session.emit(plain(model))
+    else:
+        session.say(f"{name} is updated")
 
 
 @command(app, "report")
@@ -234,34 +215,6 @@ def download(
         session.out.print(f"{version.name} is in {folder}")
 
 
-@command(app, "alias")
-def alias(
-    session: Session,
-    name: Name,
-    alias: Annotated[str, typer.Argument(metavar="ALIAS", help="Such as default or production.")],
-    version: Annotated[
-        int | None, typer.Argument(metavar="[VERSION]", help="Where it points from now on.")
-    ] = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete the alias instead.")] = False,
-) -> None:
-    """Point an alias to a version; a bare model name means its alias `default`."""
-    from stillroom.cli.plain import plain
-    from stillroom.errors import InvalidArgument
-
-    if delete == (version is not None):
-        raise InvalidArgument("give a version, or --delete and none", field="version")
-    with session.client() as client:
-        if version is None:
-            client.delete_alias(name, alias)
-            session.say(f"{name}@{alias} is gone; its version stays")
-            return
-        result = client.set_alias(name, alias, version)
-    if session.json_output:
-        session.emit(plain(result))
-    else:
-        session.out.print(f"{name}@{alias} is version {result.version}")
-
-
 @command(app, "delete")
 def delete(
     session: Session,
@@ -287,3 +240,7 @@ def delete(
         session.emit({"deleted": name})
     else:
         session.say(f"{name} is deleted")
+
+
+for part in (aliases, lineage, upkeep, hub, copying):
+    part.register(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,3 +111,36 @@ def command(
         return function
 
     return decorate
+
+
+def like(
+    pattern: Callable[..., Any],
+    run: Callable[..., None],
+    *,
+    leave_out: Collection[str] = (),
+    optional: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Callable[..., None]:
+    """A command with the parameters of ``pattern`` but for ``leave_out``, those of ``optional``
+    with that default, and ``more``: annotations by name, None unless given. It hands all of them
+    as one dict to ``run(session, given)`` and has its documentation."""
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = []
+    for name, parameter in inspect.signature(pattern, eval_str=True).parameters.items():
+        if name in leave_out:
+            continue
+        if name in (optional or {}):
+            parameter = parameter.replace(default=(optional or {})[name])
+        kind = parameter.kind if name == "session" else keyword
+        parameters.append(parameter.replace(kind=kind))
+    parameters += [
+        inspect.Parameter(name, keyword, default=None, annotation=kind)
+        for name, kind in (more or {}).items()
+    ]
+
+    def made(session: Session, **given: Any) -> None:
+        run(session, given)
+
+    made.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    made.__doc__ = run.__doc__
+    return made

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as Any_
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError, Message
 
-from stillroom.errors import FidelityTooLow, StillroomError
+from stillroom.errors import BudgetExceeded, FidelityTooLow, StillroomError
 from stillroom.snapshots import OperationSnapshot
 
 
@@ -93,4 +93,6 @@ def error(problem: StillroomError) -> dict[str, Any]:
     }
     if isinstance(problem, FidelityTooLow):
         result["report"] = plain(problem.report)
+    if isinstance(problem, BudgetExceeded):
+        result["estimate"] = plain(problem.estimate)
     return result

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import typer
@@ -53,6 +54,30 @@ class Session:
         with Client(**self._connection) as client:
             yield client
 
+    @contextmanager
+    def other_client(
+        self, target: str, token: str | None, root_certificates: Path | None
+    ) -> Iterator[Client]:
+        """A client of another server, which is told nothing that is meant for the first one: no
+        token, no certificate, nothing of the environment."""
+        from stillroom._transport.blocking import BlockingTransport
+        from stillroom.client import Client
+        from stillroom.connection import resolve
+
+        mine = {**_NO_CONNECTION, **self._connection}
+        connection = resolve(
+            target,
+            token=token,
+            tls=mine["tls"],
+            root_certificates=root_certificates,
+            client_certificate=None,
+            client_key=None,
+            allow_insecure=mine["allow_insecure"],
+            environment={},
+        )
+        with Client(transport=BlockingTransport(connection), timeout=mine["timeout"]) as client:
+            yield client
+
     def connection(self) -> tuple[Connection, float | None]:
         """Where the server is, and the seconds for a call, for commands with channels of their
         own."""
@@ -82,8 +107,11 @@ class Session:
         if not self.json_output:
             self.err.print(safe(text))
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table for people; columns whose name ends on ``#`` are numbers."""
+    def table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, aside: bool = False
+    ) -> None:
+        """A table for people; columns whose name ends on ``#`` are numbers. ``aside``: a remark
+        rather than a result."""
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -93,7 +121,7 @@ class Session:
             table.add_column(column.rstrip("#"), justify=justify, no_wrap=place == 0)
         for row in rows:
             table.add_row(*map(safe, row))
-        self.out.print(table)
+        (self.err if aside else self.out).print(table)
 
     def facts(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Names and values, one pair a line, for people."""
@@ -119,6 +147,8 @@ class Session:
             raise typer.Exit(exits.FAILURE) from None
 
     def _complain(self, error: StillroomError) -> None:
+        from stillroom.errors import BudgetExceeded
+
         if self.json_output:
             from stillroom.cli import plain
 
@@ -128,6 +158,10 @@ class Session:
 
         where = f" [{error.field}]" if error.field and error.field not in error.message else ""
         self.err.print(Text("error: ", style="bold red").append(safe(error.message + where)))
+        if isinstance(error, BudgetExceeded) and error.estimate is not None:
+            from stillroom.cli import estimate_view
+
+            estimate_view.refused(self, error.estimate)
 
 
 def _console(stderr: bool) -> Console:

@@ -160,6 +160,9 @@ def train(
     budget_seconds: Annotated[float | None, typer.Option(help="Wall-clock seconds.")] = None,
     budget_memory_bytes: Annotated[int | None, typer.Option(help="Peak memory.")] = None,
     budget_result_bytes: Annotated[int | None, typer.Option(help="Size of the classifier.")] = None,
+    budget_money: Annotated[
+        float | None, typer.Option(help="US dollars.", metavar="DOLLARS")
+    ] = None,
     description: Annotated[str | None, typer.Option(help="For people.")] = None,
     label: Annotated[
         list[str] | None,
@@ -169,91 +172,29 @@ def train(
         Path | None, typer.Option(metavar="FILE", help="Write the report as a page, too.")
     ] = None,
     validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check everything, make nothing.")
+        bool,
+        typer.Option(
+            "--validate-only", help="Check everything, show what it would take, make nothing."
+        ),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before long work.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait until it is done, with progress.")] = True,
 ) -> None:
-    """Train a classifier on an encoder; calibrate it, measure it, register it."""
-    from stillroom.cli import classifier_view, distill_inputs
-    from stillroom.cli.launch import finish
+    """Train a classifier on an encoder; calibrate it, measure it, register it.
+
+    Before work of more than a minute it says what that is expected to take, and asks.
+    """
+    given = dict(locals())
+    from stillroom.cli import classifier_view, train_inputs
+    from stillroom.cli.agree import agree
+    from stillroom.cli.launch import finish, show_estimate
 
     inputs.check_waiting(html, wait)
-    columns: dict[str, Any] = {
-        "text_column": text_column,
-        "label_column": label_column,
-        "label_separator": label_separator,
-        "delimiter": delimiter,
-        "file_format": file_format,
-    }
-    source = inputs.Source(data, data_path, dataset, dataset_split, columns)
-    encoding = {
-        "truncate": truncate,
-        "max_tokens": max_tokens,
-        "dimensions": dimensions,
-        "prompt_name": prompt_name,
-    }
-    budget = {
-        "seconds": budget_seconds,
-        "memory_bytes": budget_memory_bytes,
-        "result_bytes": budget_result_bytes,
-    }
     with session.client() as client:
-        labeled, own_columns = source.read(client)
-        operation = client.train_classifier(
-            name,
-            encoder,
-            labeled,
-            validation_data=validation_data,
-            held_out=held_out,
-            folds=folds,
-            unstratified=unstratified,
-            **(columns if validation_data is not None else own_columns),
-            confused_pairs=confused_pairs,
-            examples_per_pair=examples_per_pair,
-            calibration_bins=calibration_bins,
-            budget=_given(budget),
-            validate_only=validate_only,
-            description=description,
-            labels=distill_inputs.labels(label),
-            progress=not session.json_output and session.err.is_terminal,
-            multi_label=multi_label or None,
-            head=head,
-            solver=solver,
-            l2=l2,
-            hidden_sizes=hidden_size or None,
-            dropout=dropout,
-            tuning=tuning,
-            token_dropout=token_dropout,
-            element_type=element_type,
-            ngrams=ngrams,
-            min_n=min_n,
-            max_n=max_n,
-            max_features=max_features,
-            min_count=min_count,
-            class_weights=_weights(class_weight),
-            focal_gamma=focal_gamma,
-            label_smoothing=label_smoothing,
-            max_epochs=epochs,
-            early_stopping=early_stopping,
-            patience=patience,
-            min_delta=min_delta,
-            stop_metric=stop_metric,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            encoder_learning_rate=encoder_learning_rate,
-            weight_decay=weight_decay,
-            time_budget=time_budget,
-            seed=seed,
-            calibration=calibration,
-            threshold=threshold,
-            minimum_precision=minimum_precision,
-            minimum_recall=minimum_recall,
-            abstention_threshold=abstain_below,
-            target_accuracy=target_accuracy,
-            target_coverage=target_coverage,
-            conflicts=conflicts,
-            encoding=_given(encoding),
-        )
+        request = client.train_request(**train_inputs.arguments(session, client, given))
+        if not validate_only:
+            agree(session, client, request, yes)
+        operation = client.start(request)
         response = finish(session, operation, wait)
         if response is not None and response.HasField("model_version") and html is not None:
             _write_page(session, client, response, html)
@@ -263,31 +204,7 @@ def train(
         classifier_view.show_trained(session, response)
     else:
         session.facts([("classifier", "none was made: everything checks out")])
-
-
-def _given(options: dict[str, Any]) -> Any:
-    """Those that were given; None where none was."""
-    return {key: value for key, value in options.items() if value is not None} or None
-
-
-def _weights(given: list[str] | None) -> str | dict[str, float] | None:
-    """A rule, or weights from ``LABEL=WEIGHT``: a label may hold ``=`` itself."""
-    from stillroom.errors import InvalidArgument
-
-    if not given:
-        return None
-    if len(given) == 1 and "=" not in given[0]:
-        return given[0]
-    weights: dict[str, float] = {}
-    for text in given:
-        label, equals, weight = text.rpartition("=")
-        try:
-            weights[label] = float(weight)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise InvalidArgument(f"{text!r} is not LABEL=WEIGHT", field="class_weight")
-    return weights
+        show_estimate(session, response)
 
 
 def _write_page(
