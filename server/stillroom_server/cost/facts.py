@@ -197,7 +197,8 @@ def _student(files: ModelFiles, kind: FactsKind, metadata: Mapping[str, Any]) ->
         dimensions=table.columns,
         max_tokens=files.table_max_tokens(),
         element_type=table.element_type,
-        **_sizes(files),
+        total_bytes=files.total_bytes,
+        files=files.count,
     )
 
 
@@ -221,7 +222,8 @@ def _transformer(files: ModelFiles, kind: FactsKind, metadata: Mapping[str, Any]
         dimensions=shape.dimensions,
         max_tokens=stated if type(stated) is int and stated > 0 else shape.max_tokens,
         element_type=shape.element_type,
-        **_sizes(files),
+        total_bytes=files.total_bytes,
+        files=files.count,
     )
 
 
@@ -240,11 +242,8 @@ def _classifier(files: ModelFiles, metadata: Mapping[str, Any]) -> ModelFacts:
             weight_bytes=head.size,
             dimensions=head.dimensions,
             labels=head.labels,
-            **_sizes(files),
+            total_bytes=files.total_bytes,
+            files=files.count,
         )
     found = _student(files, "classifier", metadata)
     return replace(found, labels=head.labels, weight_bytes=found.weight_bytes + head.size)
-
-
-def _sizes(files: ModelFiles) -> dict[str, int]:
-    return {"total_bytes": files.total_bytes, "files": files.count}

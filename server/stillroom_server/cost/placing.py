@@ -31,7 +31,7 @@ def place_of(
     """Where the work runs, and what is assumed of its cores. ``device_lines`` as in ``Place``."""
     accelerator, element = None, 4.0
     if environment.device.kind is not DeviceKind.CPU:
-        formats = _NARROW
+        formats: tuple[NumberFormat, ...] = _NARROW
         if isinstance(work, ParadigmWork):
             formats = _FORMATS[work.element_type]
         accelerator = _accelerator(environment, *formats)

@@ -10,7 +10,7 @@ from stillroom_server.cost.physical.distill_options import Corpus, dimensions_of
 from stillroom_server.cost.physical.phase import ZERO, Phase, counted
 from stillroom_server.cost.physical.place import Place
 from stillroom_server.cost.physical.recipe import Made
-from stillroom_server.distillation.options import StaticOptions
+from stillroom_server.distillation.options import StaticOptions, fields_under
 
 _EIGH = 25.0  # operations of the eigenvectors of a symmetric matrix, for each width^3
 _MEASURED_AXES = 256.0  # that the line ``pca`` projects to
@@ -19,7 +19,8 @@ _MEASURED_AXES = 256.0  # that the line ``pca`` projects to
 def make(options: StaticOptions, teacher: ModelFacts, place: Place, corpus: Corpus | None) -> Made:
     """Raises InvalidArgument for more dimensions than the teacher's."""
     told: list[Assumption] = []
-    dimensions = dimensions_of(options, teacher, told)
+    with fields_under("static"):
+        dimensions = dimensions_of(options, teacher, told)
     rows = float(rows_of(options, teacher, told))
     element = options.element_type
     student = table_student(rows, dimensions, element, options.max_tokens)

@@ -106,8 +106,8 @@ def _prepare(place: Place, facts: ModelFacts, student: ModelFacts, disk: float) 
     fitted = teacher.forward(place, student, 4096.0, 24.0)
     return Phase(
         "prepare",
-        "batches",
-        counted(2.0),
+        "student",
+        counted(1.0),
         cpu.plus(fitted.cpu),
         flops=fitted.flops,
         traffic=fitted.traffic,

@@ -16,6 +16,7 @@ from stillroom_server.cost.physical.limited import limited
 from stillroom_server.cost.physical.phase import Phase, about, counted
 from stillroom_server.cost.physical.place import Place
 from stillroom_server.cost.physical.recipe import Made
+from stillroom_server.distillation.options import fields_under
 from stillroom_server.distillation.tuning.options import (
     DEFAULT_EPOCHS,
     DEFAULT_PAIRS,
@@ -39,7 +40,8 @@ def make(options: TunedOptions, teacher: ModelFacts, place: Place, corpus: Corpu
     assert corpus is not None
     told: list[Assumption] = []
     static = options.static
-    dimensions = dimensions_of(static, teacher, told)
+    with fields_under("static_tuned.static"):
+        dimensions = dimensions_of(static, teacher, told)
     prefixes = options.prefixes_of(dimensions)
     base = float(rows_of(static, teacher, told))
     grown = _grown(options, corpus)

@@ -114,7 +114,8 @@ def _waited(
 
 def _wait(service: float, busy: float, servers: int, percentile: float) -> float:
     busy = min(busy, 0.99)
-    waiting = busy ** (math.sqrt(2.0 * (servers + 1)) - 1.0)  # of requests, those that wait
+    # Of requests, those that wait.
+    waiting = math.pow(busy, math.sqrt(2.0 * (servers + 1)) - 1.0)
     mean = _VARIED * waiting * service / (servers * (1.0 - busy))
     if waiting <= 1.0 - percentile or mean <= 0.0:
         return 0.0

@@ -138,9 +138,8 @@ def cost(place: Place, fit: Fit, own: ModelFacts, examples: Examples) -> Took:
         one = speeds.overhead("solver.product", product / 1e9).plus(
             speeds.overhead("gradient.entry", entries + texts * examples.labels * 4.0)
         )
-        turns = Figure.around(_LBFGS_TURNS, 0.6, 1.6, one.basis)
         return Took(
-            one.times(turns),
+            one.times(Figure.around(_LBFGS_TURNS, 0.6, 1.6, one.basis)),
             _LBFGS_TURNS * (product + 2.0 * entries),
             _LBFGS_TURNS * 4.0 * (texts * width + entries),
         )

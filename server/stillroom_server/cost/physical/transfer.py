@@ -35,12 +35,10 @@ def build(work: TransferWork, place: Place) -> Built:
     """A push or a pull."""
     size = _size(work.total_bytes)
     found, told = _files(work.files)
+    omissions: tuple[Omission, ...] = ()
     if work.direction == "pull":
-        phases = (
-            _fetch(place, size, found, network=True),
-            *_kept(place, size, found, work.model),
-        )
-        omissions = ()
+        fetched = _fetch(place, size, found, network=True)
+        phases: tuple[Phase, ...] = (fetched, *_kept(place, size, found, work.model))
     else:
         phases = _push(place, size, found)
         note = "what the Hub has already is not sent again, and nobody has asked it"
