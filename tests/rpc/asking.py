@@ -12,6 +12,7 @@ from serving import Details, Serving
 from stillroom.v1 import (
     classification_service_pb2,
     common_pb2,
+    model_service_pb2,
 )
 from stillroom.v1 import cost_service_pb2 as pb
 from stillroom.v1 import cost_service_pb2_grpc as stubs
@@ -63,3 +64,13 @@ def tuning(**method: Any) -> pb.Workload:
 
 def corpus(root: Path) -> common_pb2.Corpus:
     return common_pb2.Corpus(path=str(root / "c.txt"))
+
+
+def push(**fields: Any) -> pb.Workload:
+    given = {"name": "s", "repo": "allowed/s", **fields}
+    return pb.Workload(push=model_service_pb2.PushModelVersionRequest(**given))
+
+
+def pull(*, repo: str = "allowed/s", **fields: Any) -> pb.Workload:
+    source = common_pb2.HubSource(repo=repo)
+    return pb.Workload(pull=model_service_pb2.PullModelRequest(source=source, **fields))

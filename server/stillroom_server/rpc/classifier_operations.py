@@ -119,8 +119,8 @@ class ClassifierOperations:
     ) -> operations_pb2.Operation:
         launcher = self._launcher
         with launcher.spool(dry=request.validate_only) as spool:
-            body = self._requests.body(request, checked, spool)
-            body, estimate = self._budgets.judged(TRAIN, body, needed=request.validate_only)
+            asked = self._requests.body(request, checked, spool)
+            body, estimate = self._budgets.judged(TRAIN, asked, needed=request.validate_only)
             if request.validate_only:
                 response = pb.TrainClassifierResponse(estimate=cost_messages.packed(estimate))
                 return launcher.checked(TRAIN, request.name, response)

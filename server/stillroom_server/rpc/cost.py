@@ -23,6 +23,7 @@ from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
 from stillroom_server.rpc.cost_messages import plain
 from stillroom_server.rpc.cost_workloads import Asked, Workloads
+from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.json_messages import from_json
 from stillroom_server.rpc.launch import Launcher
 
@@ -44,6 +45,7 @@ class CostServicer:
     def __init__(
         self,
         launcher: Launcher,
+        syncs: HubSyncs,
         devices: Callable[[], Devices],
         defaults: Json,
         ledger: Ledger,
@@ -52,7 +54,7 @@ class CostServicer:
         max_texts: int,
     ) -> None:
         self._launcher = launcher
-        self._workloads = Workloads(launcher, max_texts)
+        self._workloads = Workloads(launcher, syncs, max_texts)
         self._devices = devices
         self._defaults = defaults
         self._ledger = ledger

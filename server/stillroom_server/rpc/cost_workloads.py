@@ -16,7 +16,7 @@ from stillroom_server.cost.looking.data import Described, data_facts
 from stillroom_server.cost.looking.prompts import prompts_of
 from stillroom_server.cost.policy import Policy
 from stillroom_server.cost.tables.reading import check_rank, read_paradigm
-from stillroom_server.cost.workloads import EmbedWork, ParadigmWork, ServeWork
+from stillroom_server.cost.workloads import EmbedWork, ParadigmWork, ServeWork, Work
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, plan
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import embed_messages
@@ -25,6 +25,7 @@ from stillroom_server.rpc.cost_messages import plain
 from stillroom_server.rpc.distill_requests import DistillRequests
 from stillroom_server.rpc.drafts import Draft
 from stillroom_server.rpc.estimates import Estimate
+from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.train_requests import TrainRequests
 
@@ -49,13 +50,14 @@ class Asked:
 class Workloads:
     """Estimates any workload. Starts nothing and changes nothing."""
 
-    def __init__(self, launcher: Launcher, max_texts: int) -> None:
+    def __init__(self, launcher: Launcher, syncs: HubSyncs, max_texts: int) -> None:
         self._launcher = launcher
         self._estimates = launcher.estimates
         self._registry: Registry = launcher.registry
         self._budgets = Budgets(launcher.estimates)
         self._distill = DistillRequests(launcher)
         self._train = TrainRequests(launcher)
+        self._syncs = syncs
         self._max_texts = max_texts
 
     def estimate(self, workload: pb.Workload, asked: Asked) -> Estimate:
@@ -70,10 +72,10 @@ class Workloads:
         given = getattr(workload, kind)
         with _under_workload(path):
             match kind:
-                case "distill" | "train_classifier":
+                case "distill" | "train_classifier" | "push" | "pull":
                     return self._operation(kind, self._body(kind, given, asked), asked)
                 case "embed" | "serve":
-                    work = self._serving(kind, given, asked, path)
+                    work: Work = self._serving(kind, given, asked, path)
                 case _:
                     work = self._paradigm(given, path)
             return self._estimates.of_work(work, field=path, **asked.estimating)
@@ -89,6 +91,10 @@ class Workloads:
 
     def _body(self, kind: str, request: Any, asked: Asked) -> Json:
         draft = Draft(name=True, data=asked.described.texts > 0)
+        if kind == "push":
+            return self._syncs.push_body(request)
+        if kind == "pull":
+            return self._syncs.pull_body(request, draft)
         with self._launcher.spool(dry=True) as spool:
             if kind == "distill":
                 return self._distill.body(request, spool, draft)

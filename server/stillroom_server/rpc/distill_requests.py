@@ -11,7 +11,7 @@ from stillroom_registry.values import ModelKind, ModelVersion
 from stillroom_server.distillation.fidelity.gate import MinimumFidelity
 from stillroom_server.rpc import recipes
 from stillroom_server.rpc.drafts import COMPLETE, DESCRIBED, Draft
-from stillroom_server.rpc.fields import set_fields
+from stillroom_server.rpc.fields import at_field, set_fields
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.rpc.spool import Spool
 
@@ -78,9 +78,8 @@ class DistillRequests:
                         "teacher_name is for teacher_import; teacher is registered already",
                         field="teacher_name",
                     )
-                version = self._launcher.registry.resolve(
-                    ModelRef.parse(request.teacher, field="teacher")
-                )
+                with at_field("teacher"):
+                    version = self._launcher.registry.resolve(ModelRef.parse(request.teacher))
                 _check_kind(version, ModelKind.STUDENT if quantize else ModelKind.TEACHER)
                 return {"teacher": version.name}
             case "teacher_import" if quantize:

@@ -40,8 +40,8 @@ class DistillationServicer:
 
     def _launch(self, request: pb.DistillRequest) -> operations_pb2.Operation:
         with self._launcher.spool(dry=request.validate_only) as spool:
-            body = self._requests.body(request, spool)
-            body, estimate = self._budgets.judged(_KIND, body, needed=request.validate_only)
+            asked = self._requests.body(request, spool)
+            body, estimate = self._budgets.judged(_KIND, asked, needed=request.validate_only)
             if request.validate_only:
                 checked = pb.DistillResponse(
                     teacher_version=body.get("teacher", ""), estimate=cost_messages.packed(estimate)

@@ -12,8 +12,11 @@ from stillroom.v1 import model_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import ModelRef, check_model_name
 from stillroom_registry.registry import Registry
+from stillroom_registry.values import ModelVersion
 from stillroom_server.operations.model import Json, Operation
 from stillroom_server.rpc import translate
+from stillroom_server.rpc.drafts import COMPLETE, Draft
+from stillroom_server.rpc.fields import at_field
 from stillroom_server.rpc.launch import Launcher
 from stillroom_server.sync.jobs import PullJob, PushJob
 from stillroom_server.sync.outbox import Outbox
@@ -67,19 +70,7 @@ class HubSyncs:
 
     def push(self, request: pb.PushModelVersionRequest) -> operations_pb2.Operation:
         """Queues a push of the version that the name means now."""
-        translate.check_repo(request.repo, "repo")
-        _check_ref(request.branch, "branch")
-        _check_ref(request.tag, "tag")
-        self._settings.check_push(request.repo)
-        version = self._launcher.registry.resolve(ModelRef.parse(request.name, field="name"))
-        body = {
-            "model_version": version.name,
-            "repo": request.repo,
-            "branch": request.branch,
-            "tag": request.tag,
-            "private": request.private_repo,
-            "force": request.force,
-        }
+        version, body = self._push(request)
         job = PushJob.from_json(body)
 
         def enqueue(connection: Connection, operation: Operation) -> None:
@@ -92,22 +83,47 @@ class HubSyncs:
 
     def pull(self, request: pb.PullModelRequest) -> operations_pb2.Operation:
         """Queues a pull."""
-        if not request.HasField("source"):
-            raise InvalidArgument(
-                "say which repository to pull", reason="SOURCE_REQUIRED", field="source"
-            )
-        translate.check_repo(request.source.repo, "source.repo")
-        _check_ref(request.source.revision, "source.revision")
-        name = check_model_name(request.name, "name")
-        revision = request.source.revision or None
-        body = {"name": name, "repo": request.source.repo, "revision": revision}
-
+        body = self.pull_body(request)
+        name = str(body["name"])
         job = PullJob.from_json(body)
 
         def enqueue(connection: Connection, operation: Operation) -> None:
             self._outbox.add(connection, job.sync(operation.id, self._settings.endpoint))
 
         return self._launcher.queue(PULL, body, request, target=name, in_transaction=enqueue)
+
+    def push_body(self, request: pb.PushModelVersionRequest) -> Json:
+        """The operation's request. Every error names its field."""
+        return self._push(request)[1]
+
+    def pull_body(self, request: pb.PullModelRequest, draft: Draft = COMPLETE) -> Json:
+        """The operation's request. Every error names its field."""
+        if not request.HasField("source"):
+            raise InvalidArgument(
+                "say which repository to pull", reason="SOURCE_REQUIRED", field="source"
+            )
+        translate.check_repo(request.source.repo, "source.repo")
+        _check_ref(request.source.revision, "source.revision")
+        if request.name or not draft.name:
+            check_model_name(request.name, "name")
+        revision = request.source.revision or None
+        return {"name": request.name, "repo": request.source.repo, "revision": revision}
+
+    def _push(self, request: pb.PushModelVersionRequest) -> tuple[ModelVersion, Json]:
+        translate.check_repo(request.repo, "repo")
+        _check_ref(request.branch, "branch")
+        _check_ref(request.tag, "tag")
+        self._settings.check_push(request.repo)
+        with at_field("name"):
+            version = self._launcher.registry.resolve(ModelRef.parse(request.name))
+        return version, {
+            "model_version": version.name,
+            "repo": request.repo,
+            "branch": request.branch,
+            "tag": request.tag,
+            "private": request.private_repo,
+            "force": request.force,
+        }
 
     def of_versions(
         self, model: str, versions: Collection[int]

@@ -113,6 +113,7 @@ def _servicers(parts: Parts) -> dict[str, object]:
         ),
         cost.DESCRIPTOR: cost.CostServicer(
             launcher,
+            syncs,
             parts.devices,
             CostDefaults.of(settings).to_json(settings.runner_threads or all_cores()),
             parts.ledger,

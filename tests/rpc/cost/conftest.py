@@ -39,8 +39,11 @@ def data(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
 def server(root: Path, data: Path) -> Iterator[Serving]:
     """It has a price and a region."""
     settings = {"max_texts": 64, "cost_price_usd_per_hour": 0.36, "cost_region": "FRA"}
-    with serving(data, allow_root=[root], **settings) as running:
-        yield running
+    hub = {"hub_push": True, "hub_allow": ["allowed/*"], "hub_endpoint": "http://127.0.0.1:9"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STILLROOM_HUB_TOKEN", "hf_" + "x" * 20)
+        with serving(data, allow_root=[root], **settings, **hub) as running:
+            yield running
 
 
 def publish(root: Path, data: Path) -> None:

@@ -16,6 +16,8 @@ from rpc.asking import (
     distill,
     embed,
     estimated,
+    pull,
+    push,
     refused,
     serve,
     train,
@@ -155,3 +157,24 @@ def test_nothing_is_started_or_changed(server: Serving, root: Path, data: Path) 
     ask(server, workload=workload, recommend=pb.RecommendationOptions())
     estimated(server, workload=embed(model="t"))
     assert state() == before
+
+
+def test_a_push_counts_all_files_as_changed(server: Serving) -> None:
+    environment = pb.CostEnvironment(network_bytes_per_second=1e6)
+    found = estimated(server, workload=push(), environment=environment)
+    assert found.kind == "push"
+    size = model_service_pb2_grpc.ModelServiceStub(server.channel).GetModelVersion(
+        model_service_pb2.GetModelVersionRequest(name="s"), timeout=20
+    )
+    assert found.physical.total.network_bytes.p90 >= size.model_version.total_bytes
+    assert not found.HasField("table")
+
+
+def test_a_pull_is_as_large_as_it_is_said_to_be(server: Serving) -> None:
+    unknown = estimated(server, workload=pull())
+    assert unknown.physical.total.network_bytes.basis == pb.COST_BASIS_UNKNOWN
+    environment = pb.CostEnvironment(network_bytes_per_second=1e6)
+    data = pb.DataStatistics(total_bytes=60_000_000)
+    found = estimated(server, workload=pull(), data=data, environment=environment)
+    assert found.physical.total.network_bytes.p50 == pytest.approx(6e7, rel=0.1)
+    assert found.physical.total.wall_seconds.p50 > 50

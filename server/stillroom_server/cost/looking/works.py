@@ -51,8 +51,12 @@ class Works:
 
     def model(self, reference: str, field: str) -> tuple[ModelVersion, ModelFacts]:
         """A registered version and its facts. Raises as ``of``, on ``field``."""
-        version = self._registry.resolve(ModelRef.parse(reference, field=field))
-        return version, of_version(self._registry, version)
+        try:
+            version = self._registry.resolve(ModelRef.parse(reference))
+            return version, of_version(self._registry, version)
+        except StillroomError as error:
+            error.field = field
+            raise
 
     def _distill(self, body: Json, described: Described) -> DistillWork:
         corpus = body.get("corpus")
