@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,15 +71,18 @@ class Room:
 
     def change(self, version: ModelVersion, **files: bytes | None) -> ModelVersion:
         """The next version: the same files but for these, None: without."""
-        import shutil
-
-        folder = self.root / f"changed-{self.clock().timestamp()}"
-        shutil.copytree(self.registry.folder(version), folder)
+        folder = self.copied(version)
         for path, data in files.items():
             (folder / path).unlink(missing_ok=True)
             if data is not None:
                 (folder / path).write_bytes(data)
         return self.registry.publish(version.model, version.kind, folder)
+
+    def copied(self, version: ModelVersion) -> Path:
+        """A folder of its own with the version's files."""
+        folder = self.root / f"copied-{self.clock().timestamp()}"
+        shutil.copytree(self.registry.folder(version), folder)
+        return folder
 
     def queue_push(self, version: ModelVersion, **more: Any) -> str:
         body = {"model_version": version.name, "repo": REPO, **more}

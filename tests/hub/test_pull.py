@@ -71,7 +71,7 @@ def test_two_pulls_at_once_make_one_version(room: Room) -> None:
         """Another operation is faster, by a hair."""
         if args[0] == "copy" and not room.outbox.of_versions("copy", [1])[1]:
             room.registry.publish = bring  # type: ignore[method-assign]
-            folder = room.registry.folder(room.registry.resolve("mini"))
+            folder = room.copied(room.registry.resolve("mini"))
             room.registry.publish("copy", ModelKind.STUDENT, folder)
             with room.outbox.database.write() as connection:
                 from dataclasses import replace

@@ -103,14 +103,11 @@ def test_the_card_says_what_the_hub_wants_to_know_and_the_manifest_says_the_card
     teacher = room.registry.publish(
         "teacher",
         room.publish("other").kind,
-        room.registry.folder(room.registry.resolve("other")),
+        room.copied(room.registry.resolve("other")),
         metadata={"origin": {"hub": {"repo": "tester/base", "revision": None, "commit": "c"}}},
     )
-    folder = room.root / "student"
     version = room.publish()
-    import shutil
-
-    shutil.copytree(room.registry.folder(version), folder)
+    folder = room.copied(version)
     (folder / "README.md").write_text("---\nlicense: mit\ntags: [mine]\n---\n# Mine\n\nText.\n")
     made = room.registry.publish(
         "mini",
@@ -141,7 +138,7 @@ def test_a_private_base_is_not_named(room: Room) -> None:
     room.hub.store.create("models", "org/secret", private=True)
     origin = {"origin": {"hub": {"repo": "org/secret", "revision": None, "commit": "c"}}}
     version = room.publish()
-    folder = room.registry.folder(version)
+    folder = room.copied(version)
     base = room.registry.publish("base", version.kind, folder, metadata=origin)
     made = room.registry.publish("mini", version.kind, folder, parents=(base.name,))
     room.push(made)

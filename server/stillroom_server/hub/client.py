@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import set_client_factory
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from huggingface_hub.utils._http import hf_request_event_hook
 
 _CONNECT_SECONDS = 10.0

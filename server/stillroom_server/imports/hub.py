@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import DataLoss, StillroomError
 from stillroom_registry.safe_files import check_path
@@ -21,7 +21,6 @@ from stillroom_server.hub.meter import meter
 from stillroom_server.imports.selection import ONNX_FILES, Budget, SkippedFile, skip_reason
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoSibling
 
 _EXPORTED_HERE = "exported anew here"
@@ -80,7 +79,7 @@ def download(
 
 
 def _fetch(
-    api: HfApi, repo: str, commit: str, file: ListedFile, folder: Path, told: Callable[[int], None]
+    api: Any, repo: str, commit: str, file: ListedFile, folder: Path, told: Callable[[int], None]
 ) -> None:
     """One file into ``folder``, checked; again if it arrives damaged."""
     for left in reversed(range(_TRIES)):

@@ -150,6 +150,7 @@ class Push:
 
         told(0)
         upload = self._remote.upload(change, told, self._context.check_cancelled)
+        self._context.check_cancelled()
         self._context.progress("commit", 0, 1, unit="commits")
         with self._outbox.database.write() as connection:
             # From here on the commit may be there, whatever is heard of it.

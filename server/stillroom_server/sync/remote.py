@@ -100,9 +100,9 @@ class Remote:
                 size = getattr(entry, "size", None)
                 if size is None:
                     continue  # a folder
-                lfs: Any = entry.lfs  # type: ignore[union-attr]
+                lfs: Any = entry.lfs
                 sha256 = None if lfs is None else str(lfs.sha256)
-                blob = str(entry.blob_id)  # type: ignore[union-attr]
+                blob = str(entry.blob_id)
                 files[entry.path] = RemoteFile(entry.path, int(size), sha256, blob)
         return files
 
