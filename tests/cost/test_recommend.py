@@ -153,8 +153,10 @@ def test_an_unset_paradigm_is_tried_in_all_and_a_set_one_stays():
 
 
 def test_answers_may_be_of_any_type_where_none_is_asked_for():
-    _, *found = named(candidates({"embed": {"model": "m", "texts": 1}}), "embed")
-    assert {each["options"]["element_type"] for each in found} == ELEMENTS
+    first, *found = named(candidates({"embed": {"model": "m", "texts": 1}}), "embed")
+    assert "options" not in first  # float32
+    rest = ELEMENTS - {"ELEMENT_TYPE_FLOAT32"}
+    assert {each["options"]["element_type"] for each in found} == rest
     fixed = {"embed": {"model": "m", "options": {"element_type": "ELEMENT_TYPE_INT8"}}}
     assert candidates(fixed) == [fixed]
 
@@ -418,6 +420,19 @@ def test_reasons_say_what_is_better_about_the_others():
     reason = rank(tried, {})["ranked"][1]["reason"]
     assert reason.startswith("2 times the money of the first; but better (quality 0.9")
     assert "smaller" in reason
+
+
+def test_reasons_do_not_split_hairs():
+    tried = [way("one", money=1), way("other", money=1.001, size=50)]
+    assert rank(tried, {})["ranked"][1]["reason"] == "about the money of the first; but smaller"
+    best = {"objective": "RECOMMENDATION_OBJECTIVE_QUALITY"}
+    tried = [way("one"), way("other", money=2), way("worse", quality=0.5)]
+    reasons = [each["reason"] for each in rank(tried, best)["ranked"]]
+    assert reasons == [
+        "the best quality of 3 that keep all limits",
+        "about the quality of the first",
+        "quality 0.5",
+    ]
 
 
 values = st.one_of(st.none(), st.floats(0.001, 1000))

@@ -21,7 +21,7 @@ _DIMENSIONS: tuple[JSON, ...] = (
 )
 # Not float32: a table in float16 gives the same vectors within rounding, in half the bytes.
 _STORED = ("ELEMENT_TYPE_FLOAT16", "ELEMENT_TYPE_INT8")
-_ANSWERED = ("ELEMENT_TYPE_FLOAT32", *_STORED, "ELEMENT_TYPE_BINARY")
+_ANSWERED = (*_STORED, "ELEMENT_TYPE_BINARY")
 _LAYERS = (1, 2, 3)
 _HEADS: tuple[JSON, ...] = ({"linear": {}}, {"mlp": {}})
 _TUNING = "ENCODER_TUNING_MODE_"
@@ -155,7 +155,7 @@ def _trainings(request: Workload) -> Iterator[JSON]:
 
 
 def _embeddings(request: Workload) -> Iterator[JSON]:
-    yield dict(request)  # of a classifier the only one, as it takes no options
+    yield dict(request)  # in float32; of a classifier the only one, as it takes no options
     options = request.get("options", {})
     for answered in _open(options, "element_type", _ANSWERED):
         yield {**request, "options": {**options, **answered}}

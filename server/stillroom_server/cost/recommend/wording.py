@@ -46,7 +46,7 @@ _SAID = {
     "minimum_quality": "quality",
     "maximum_latency_seconds": "latency",
 }
-_FEW = 1.0005  # what is nearer than that is alike
+_FEW = 1.005  # what is nearer than that is alike
 
 
 def standing(estimate: Estimate, first: Estimate, objective: Objective, count: int) -> str:
@@ -69,12 +69,12 @@ def _behind(estimate: Estimate, first: Estimate, objective: Objective) -> str:
         return "what decides is unknown of it"
     if objective is Objective.QUALITY:
         same = best is not None and best <= mine * _FEW
-        return "as good as the first, at more cost" if same else f"quality {mine:.3g}"
+        return "about the quality of the first" if same else f"quality {mine:.3g}"
     name = _COMPARED[objective][1]
     if not best:
         return f"{name} of the first is 0"
     if mine <= best * _FEW:
-        return "as good as the first, at more cost elsewhere"
+        return f"about {name} of the first"
     return f"{mine / best:.3g} times {name} of the first"
 
 
