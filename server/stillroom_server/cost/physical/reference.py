@@ -39,23 +39,23 @@ TEACHER_WIDTH = 384
 VOCABULARY_TOKENS = 3.0  # of a row: itself between two special ones
 
 REFERENCE: Mapping[str, Reference] = {
-    "python": Reference(2.6e-4),
-    "matmul": Reference(0.0135),
-    "memory": Reference(1.3e-10),
-    "hash": Reference(2.6e-9),
-    "write": Reference(4.0e-9, 4.0e-3),
-    "process.start": Reference(0.35),
-    "torch.import": Reference(3.2),
-    "teacher.load": Reference(5.5e-9),
-    "teacher.tokenize": Reference(4.5e-6),
-    "teacher.forward": Reference(4.3e-4),
-    "teacher.attention": Reference(1.0e-6),
-    "teacher.vocabulary": Reference(1.18e-3),
-    "pca": Reference(1.3e-5, 0.12),
-    "student.load": Reference(9.0e-9),
-    "student.tokenize": Reference(2.0e-7, 2.0e-5),
-    "student.embed": Reference(4.0e-7, 4.0e-5),
-    "classifier.classify": Reference(6.0e-7, 6.0e-5),
+    "python": Reference(2.3e-4),
+    "matmul": Reference(0.0105),
+    "memory": Reference(1.0e-10),
+    "hash": Reference(2.8e-9),
+    "write": Reference(6.0e-9, 5.0e-3),
+    "process.start": Reference(0.034),
+    "torch.import": Reference(1.8),
+    "teacher.load": Reference(4.6e-9),
+    "teacher.tokenize": Reference(3.1e-6),
+    "teacher.forward": Reference(3.3e-4),
+    "teacher.attention": Reference(1.4e-7),
+    "teacher.vocabulary": Reference(9.5e-4),
+    "pca": Reference(1.55e-5, 0.027),
+    "student.load": Reference(1.35e-8),
+    "student.tokenize": Reference(3.1e-8, 3.0e-6),
+    "student.embed": Reference(1.0e-7, 4.4e-5),
+    "classifier.classify": Reference(2.0e-7, 6.0e-5),
 }
 """By name; units as in ``rates.UNITS``."""
 
@@ -70,7 +70,7 @@ OVERHEADS: Mapping[str, Overhead] = {
     "fit.entry": Overhead(1.6e-9, MEMORY),  # an element of a row that is gathered or scattered
     "train.entry": Overhead(3.0e-9, MEMORY),  # the same in steps of training
     "train.batch": Overhead(9.0e-3, PYTHON),  # a step of tuning
-    "train.product": Overhead(1.0, MATMUL),  # a GFLOP, over that of large products
+    "train.product": Overhead(0.0105, MATMUL),  # a GFLOP, over that of large products
     "step.forward": Overhead(7.9, MATMUL),  # a training pass of a transformer over a forward one
     "student.write": Overhead(3.0e-9, MEMORY),  # an element of a table
     "parity": Overhead(0.9, PYTHON),  # 200 runs of a graph and of its reference
@@ -81,7 +81,7 @@ OVERHEADS: Mapping[str, Overhead] = {
     # A training.
     "train.start": Overhead(0.9, PYTHON),
     "data.text": Overhead(2.5e-5, PYTHON),
-    "solver.product": Overhead(1.4, MATMUL),  # a GFLOP of a linear head's own products
+    "solver.product": Overhead(0.0147, MATMUL),  # a GFLOP of a linear head's own products
     "gradient.batch": Overhead(1.5e-3, PYTHON),
     "gradient.entry": Overhead(4.0e-9, MEMORY),
     "classifier.report": Overhead(0.5, PYTHON),
@@ -91,8 +91,8 @@ OVERHEADS: Mapping[str, Overhead] = {
     "classifier.parity": Overhead(0.5, PYTHON),
     # Serving.
     "request.unary": Overhead(6.5e-4, PYTHON),  # a request, without what it asks for
-    "request.stream_item": Overhead(3.6e-4, PYTHON),
-    "answer.byte": Overhead(2.0e-10, MEMORY),  # of vectors on their way out
+    "request.stream_item": Overhead(5.0e-4, PYTHON),
+    "answer.byte": Overhead(3.8e-9, MEMORY),  # of vectors on their way out
     "teacher.request": Overhead(1.2e-3, PYTHON),  # to the engine and back
     # Transfers.
     "publish": Overhead(0.05, PYTHON),  # a version
