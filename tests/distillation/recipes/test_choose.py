@@ -34,8 +34,9 @@ def test_a_corpus_too_small_to_fit_to_is_left_alone(room: Room) -> None:
 
 def test_what_was_asked_for_is_made_whatever_the_budget(room: Room) -> None:
     """Who made the operation has judged it."""
-    choice = choose(job_of(room, asking("static_tuned", budget={"seconds": 1e-3})))
-    assert (choice.recipe, choice.options) == ("static_tuned", TunedOptions())
+    job = job_of(room, asking("static_tuned", budget={"seconds": 1e-3}))
+    choice = choose(job)
+    assert (choice.recipe, choice.options) == ("static_tuned", job.request.options)
 
 
 @pytest.mark.parametrize("texts", [None, TEXTS])
