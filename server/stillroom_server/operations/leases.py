@@ -194,7 +194,8 @@ class OperationLeases:
         """End as cancelled, the executor having unwound."""
         with self.database.write() as connection:
             self.guard(connection, claim)
-            self._end(connection, claim, OperationState.CANCELLED, progress, **_cancelled(claim))
+            text = cancelled_text(claim.operation_id)
+            self._end(connection, claim, OperationState.CANCELLED, progress, error=text)
 
     def others_wait(self) -> bool:
         """Whether an operation waits for somebody to execute it."""
@@ -210,8 +211,8 @@ class OperationLeases:
         with self.database.write() as connection:
             turn = {"turn": turns.last_turn(connection) + 1} if behind else {}
             if self.guard(connection, claim):
-                values = _cancelled(claim)
-                self._end(connection, claim, OperationState.CANCELLED, progress, **values)
+                text = cancelled_text(claim.operation_id)
+                self._end(connection, claim, OperationState.CANCELLED, progress, error=text)
                 return
             self._note(connection, claim)
             connection.execute(
@@ -316,7 +317,3 @@ def _owned(claim: Claim) -> sa.ColumnElement[bool]:
 
 def _progress(progress: Progress | None) -> dict[str, str]:
     return {} if progress is None else {"progress": rows.progress_to_text(progress)}
-
-
-def _cancelled(claim: Claim) -> dict[str, str]:
-    return {"error": cancelled_text(claim.operation_id)}

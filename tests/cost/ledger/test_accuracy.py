@@ -150,7 +150,7 @@ def test_a_token_is_good_for_its_own_filters_alone(ledger: Ledger) -> None:
     token = accuracy(ledger, kind="embed", page_size=1)["next_page_token"]
     for other in ({}, {"kind": "push"}, {"kind": "embed", "start_time": START}):
         with pytest.raises(InvalidArgument, match="page token"):
-            accuracy(ledger, page_size=1, page_token=token, **other)  # type: ignore[arg-type]
+            accuracy(ledger, page_size=1, page_token=token, **other)
 
 
 def test_every_kind_can_be_asked_for(ledger: Ledger) -> None:

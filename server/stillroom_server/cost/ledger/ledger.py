@@ -166,7 +166,7 @@ class Ledger:
                 start_time=work.start_time,
                 end_time=work.end_time,
             )
-        ).inserted_primary_key[0]
+        ).lastrowid
         if work.succeeded:
             rows = _scored(work, raw, sequence)
             if rows:
