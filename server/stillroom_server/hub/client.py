@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx2
 from huggingface_hub import set_client_factory
-from huggingface_hub.utils.tqdm import disable_progress_bars
 from huggingface_hub.utils._http import hf_request_event_hook
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 _CONNECT_SECONDS = 10.0
 # They write whole addresses, and those of uploads are signed.
