@@ -141,6 +141,10 @@ def test_what_was_cut_short_is_tried_again_but_not_for_ever(
     for _ in range(6):
         assert set(calibration.rates().lines) == {*HOST} - {"write"}
     assert len(measurer.jobs) == 3
+    measurer.now += timedelta(minutes=11)
+    for _ in range(6):
+        calibration.rates()
+    assert len(measurer.jobs) == 6
 
 
 def test_a_second_try_completes_the_first(

@@ -14,7 +14,7 @@ from stillroom_server.cost.calibration.rates import fit
 
 KEY = "sha256:" + "a" * 64
 TIME = datetime(2030, 1, 1, tzinfo=UTC)
-MEASURED = Measured(TIME, {"hash": fit("hash", [(1.0, 0.1)])}, complete=True)
+MEASURED = Measured(TIME, {"hash": fit("hash", [(1.0, 0.1)])}, complete=True, tried=TIME)
 
 
 def test_what_was_kept_is_there_in_another_process(tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_what_another_process_kept_since(tmp_path: Path) -> None:
     assert ours.get(KEY) is None
     theirs.put(KEY, MEASURED)
     assert ours.get(KEY) == MEASURED
-    later = Measured(TIME, {}, complete=False, attempts=2)
+    later = Measured(TIME, {}, complete=False, attempts=2, tried=TIME)
     theirs.put(KEY, later)
     assert ours.get(KEY) == later
 

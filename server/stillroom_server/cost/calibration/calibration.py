@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from stillroom_registry.errors import StillroomError
@@ -21,7 +21,8 @@ from stillroom_server.cost.calibration.measuring import LIMIT_SECONDS, Found, Jo
 from stillroom_server.cost.calibration.rates import Line, RateSet
 from stillroom_server.cost.policy import Policy as Policy
 
-_MOST_ATTEMPTS = 3  # to complete a measurement that did not end in its time
+_MOST_ATTEMPTS = 3  # in a row, to complete a measurement that did not end in its time
+_REST = timedelta(minutes=10)  # until it is tried again, as a busy machine may be calm by then
 _PAUSE_SECONDS = 0.05
 _HOST = "host"
 _log = logging.getLogger(__name__)
@@ -106,7 +107,8 @@ class Calibration:
 
     def _lacking(self, wanted: Mapping[str, str]) -> list[str]:
         """The groups that are worth a measurement."""
-        return [group for group, key in wanted.items() if _worth(self._kept.get(key))]
+        now = self._clock()
+        return [group for group, key in wanted.items() if _worth(self._kept.get(key), now)]
 
     def _measure(
         self, groups: list[str], wanted: Mapping[str, str], subject: Subject | None
@@ -142,13 +144,13 @@ class Calibration:
     def _keep(self, key: str, lines: dict[str, Line], now: datetime, *, complete: bool) -> None:
         before = self._kept.get(key)
         if before is None or complete:
-            self._kept.put(key, Measured(now, lines, complete))
+            self._kept.put(key, Measured(now, lines, complete, 1, now))
             return
         # Cut short: what it did not come to is as good as it was.
         oldest = now if set(before.lines) <= set(lines) else before.time
         merged = {**before.lines, **lines}
-        attempts = 1 if before.complete else before.attempts + 1
-        self._kept.put(key, Measured(oldest, merged, before.complete, attempts))
+        attempts = before.attempts % _MOST_ATTEMPTS + 1
+        self._kept.put(key, Measured(oldest, merged, before.complete, attempts, now))
 
     def _set(self, wanted: Mapping[str, str], *, fresh: bool = False) -> RateSet:
         found = [each for key in wanted.values() if (each := self._kept.get(key)) is not None]
@@ -175,5 +177,8 @@ class Calibration:
             yield
 
 
-def _worth(measured: Measured | None) -> bool:
-    return measured is None or (not measured.complete and measured.attempts < _MOST_ATTEMPTS)
+def _worth(measured: Measured | None, now: datetime) -> bool:
+    if measured is None:
+        return True
+    rested = now - (measured.tried or measured.time) >= _REST
+    return not measured.complete and (measured.attempts < _MOST_ATTEMPTS or rested)

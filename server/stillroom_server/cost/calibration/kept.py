@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from stillroom_registry.durable import sync_folder
 from stillroom_server.cost.calibration.rates import Line
@@ -21,13 +22,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """``lines`` by name; ``time``: when the oldest was measured. ``complete``: nothing is left to
-    measure; ``attempts``: how often it was tried."""
+    """``lines`` by name; ``time``: when the oldest was measured; ``tried``: when that was tried
+    last. ``complete``: nothing is left to measure; ``attempts``: how often it was tried."""
 
     time: datetime
     lines: Mapping[str, Line] = field(default_factory=dict)
     complete: bool = False
     attempts: int = 1
+    tried: datetime | None = None
 
 
 class Kept:
@@ -97,19 +99,28 @@ def _to_json(measured: Measured, fingerprint: str) -> dict[str, object]:
     return {
         "fingerprint": fingerprint,
         "time": measured.time.isoformat(),
+        "tried": (measured.tried or measured.time).isoformat(),
         "complete": measured.complete,
         "attempts": measured.attempts,
         "lines": [line.to_json() for line in measured.lines.values()],
     }
 
 
-def _from_json(value: Mapping[str, object], fingerprint: str) -> Measured:
+def _from_json(value: Mapping[str, Any], fingerprint: str) -> Measured:
     if not isinstance(value, dict) or value["fingerprint"] != fingerprint:
         raise ValueError("it is of another fingerprint")
-    time = datetime.fromisoformat(value["time"])
-    if time.tzinfo is None:
-        raise ValueError("its time has no zone")
     lines = [Line.from_json(line) for line in value["lines"]]
     return Measured(
-        time, {line.name: line for line in lines}, value["complete"] is True, int(value["attempts"])
+        _time(value["time"]),
+        {line.name: line for line in lines},
+        value["complete"] is True,
+        int(value["attempts"]),
+        _time(value["tried"]),
     )
+
+
+def _time(value: str) -> datetime:
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError(f"{value} has no zone")
+    return time
