@@ -85,7 +85,8 @@ class Load:
         return self._clock(), busy, sum(_seconds(self._proc, pid) for pid in self._family())
 
     def _family(self) -> list[int]:
-        found, waiting = [], [self._own()]
+        found: list[int] = []
+        waiting = [self._own()]
         while waiting and len(found) < 64:
             pid = waiting.pop()
             found.append(pid)

@@ -97,9 +97,15 @@ class Line:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Line:
         """The inverse. Raises ValueError, TypeError or KeyError for what is no rate."""
-        names = ("intercept_seconds", "slope_seconds", "min_units", "max_units")
         name = value["name"]
-        return cls(name=name, unit=UNITS[name], **{key: float(value[key]) for key in names})
+        return cls(
+            name,
+            float(value["intercept_seconds"]),
+            float(value["slope_seconds"]),
+            UNITS[name],
+            float(value["min_units"]),
+            float(value["max_units"]),
+        )
 
 
 def fit(name: str, points: Sequence[tuple[float, float]]) -> Line:

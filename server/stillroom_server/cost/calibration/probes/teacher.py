@@ -177,7 +177,7 @@ def _reduced(width: int, watch: Stopwatch, allowed: Allowance) -> Iterator[Line]
 
         return call
 
-    points = []
+    points: list[tuple[float, float]] = []
     for rows in _PCA_ROWS:
         if points and 3.0 * points[-1][1] > allowed.left:
             break
