@@ -198,6 +198,14 @@ class LocalBlobStore:
         return True
 
 
+def digest_of(stream: BinaryIO) -> str:
+    """The digest of the rest of a stream, as a blob of it would have."""
+    found = hashlib.sha256()
+    while chunk := stream.read(_CHUNK):
+        found.update(chunk)
+    return f"sha256:{found.hexdigest()}"
+
+
 def _damaged(digest: str) -> DataLoss:
     return DataLoss(
         f"The blob {digest} is damaged; publishing, importing or pulling the same files again "

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from stillroom_registry.columns import UtcDateTime
+from stillroom_registry.columns import from_microseconds
 from stillroom_registry.database import Database
 from stillroom_registry.names import DEFAULT_ALIAS, ModelRef
 from stillroom_registry.rows import MAX_VERSION
@@ -29,7 +29,7 @@ _LIVE_VERSION = sa.and_(versions.c.model_id == models.c.id, versions.c.delete_ti
 
 
 def _sql(statement: sa.Select[Any]) -> str:
-    dialect = sqlite.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    dialect = sqlite.dialect(paramstyle="named")
     return str(statement.compile(dialect=dialect))
 
 
@@ -71,7 +71,6 @@ _PARENTS = _sql(
     .where(version_parents.c.version_id == _ID)
     .order_by(version_parents.c.position)
 )
-_TIME = UtcDateTime()
 
 
 def find(
@@ -107,8 +106,6 @@ def _load(cursor: Any, model: str, number: int) -> ModelVersion | None:
     if row is None:
         return None
     version_id, kind, metadata, size, digest, create_time = row
-    time = _TIME.process_result_value(create_time, None)
-    assert time is not None
     return ModelVersion(
         model=model,
         version=number,
@@ -116,7 +113,7 @@ def _load(cursor: Any, model: str, number: int) -> ModelVersion | None:
         files=tuple(File(*file) for file in cursor.execute(_FILES, {"id": version_id})),
         metadata=json.loads(metadata),
         parents=tuple(name for (name,) in cursor.execute(_PARENTS, {"id": version_id})),
-        create_time=time,
+        create_time=from_microseconds(create_time),
         size=size,
         digest=digest,
     )

@@ -10,7 +10,6 @@ after it, the version is whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from stillroom_registry import schema
-from stillroom_registry.blobs import BlobWriter, StagedBlob
+from stillroom_registry.blobs import BlobWriter, StagedBlob, digest_of
 from stillroom_registry.checks import check_description, check_labels, check_metadata
 from stillroom_registry.database import Database
 from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -113,7 +112,7 @@ class Publisher:
         blobs = {}
         for file in listed:
             with source.open(file.path) as stream:
-                blobs["sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()] = file.size
+                blobs[digest_of(stream)] = file.size
         with self._database.read() as connection:
             check_quota(connection, blobs, self._quota_bytes)
 

@@ -134,6 +134,7 @@ def forks() -> Iterator[Any]:
         yield context
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_every_step(copy: Callable[[], Path], forks: Any, name: str) -> None:
     passed, before, after = points(copy(), name)
@@ -151,6 +152,7 @@ def test_a_kill_at_every_step(copy: Callable[[], Path], forks: Any, name: str) -
         assert states == sorted(states, key=lambda found: found == after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["enospc", "eio"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_disk_error_at_every_step(copy: Callable[[], Path], name: str, action: str) -> None:

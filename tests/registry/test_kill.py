@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from registry.whole import assert_nothing_leaks
 
 from stillroom_registry.datadir import DataDirectory
@@ -132,6 +133,7 @@ def check(registry: Registry, known: Acknowledged) -> None:
     assert found == known.digests
 
 
+@pytest.mark.slow
 def test_acknowledged_writes_survive_and_nothing_is_half_done(tmp_path: Path) -> None:
     known = Acknowledged()
     for seed in range(KILLS):

@@ -254,4 +254,4 @@ RegistryMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestRegistry = RegistryMachine.TestCase
+TestRegistry = pytest.mark.slow(RegistryMachine.TestCase)

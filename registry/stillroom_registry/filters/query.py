@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from stillroom_registry.columns import UtcDateTime
+from stillroom_registry.columns import UtcDateTime, from_microseconds, to_microseconds
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.filters.syntax import parse
 from stillroom_registry.filters.tree import And, Comparison, Not, Or, Tree, bad_filter
@@ -54,7 +54,7 @@ class ModelQuery:
         """The token of the page after the row ``last``."""
         if self._order == "name":
             return make_token(self._listing, last.name)
-        time = UtcDateTime().process_bind_param(getattr(last, self._order), None)
+        time = to_microseconds(getattr(last, self._order))
         return make_token(self._listing, f"{time} {last.name}")
 
     @property
@@ -69,7 +69,7 @@ class ModelQuery:
         if not (digits.isascii() and digits.isdigit() and len(digits) < 18):
             raise bad_token()
         here = sa.tuple_(self._column, models.c.name)
-        time = UtcDateTime().process_result_value(int(digits), None)
+        time = from_microseconds(int(digits))
         there = sa.tuple_(sa.literal(time, UtcDateTime()), sa.literal(name_text))
         return here < there if self._descending else here > there
 
