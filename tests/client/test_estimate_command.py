@@ -22,6 +22,7 @@ from client.test_estimate import (
     figure,
     over_budget,
     recommended,
+    refused,
     unknown,
 )
 from client.test_operations import DISTILL, operation
@@ -380,6 +381,16 @@ def test_plots_of_few_points(count: int) -> None:
     ElementTree.fromstring(frontier.svg(drawn))
 
 
+def test_the_line_of_a_plot_rises() -> None:
+    message = recommended()
+    worse = message.ranked.add()
+    worse.CopyFrom(message.ranked[0])  # dearer and no better: on the frontier by its size alone
+    worse.estimate.physical.total.money_usd.CopyFrom(figure(0.001, 0.0015, 0.002))
+    page = frontier.svg(frontier.points(recommendation(message)))
+    line = next(iter(ElementTree.fromstring(page).iter("{http://www.w3.org/2000/svg}polyline")))
+    assert len(line.attrib["points"].split()) == 2
+
+
 def test_plots_of_free_and_hostile_ways() -> None:
     message = recommended()
     message.ranked[0].estimate.physical.total.money_usd.CopyFrom(figure(0, 0, 0))
@@ -548,6 +559,20 @@ def test_unknown_time_is_not_long(server: FakeServer, run: Any, terminal: list[s
     answers(server, pb.CostEstimate())
     assert run("distill", "t", "--name", "s").code == 0
     assert terminal == []
+
+
+def test_nobody_is_asked_about_what_will_be_refused(
+    server: FakeServer, run: Any, terminal: list[str]
+) -> None:
+    answers(server, refused())
+    server.on(DISTILL, lambda request, context: fail(context, over_budget()))
+    assert run("distill", "t", "--name", "s", "--budget-seconds", "60").code == 4
+    assert terminal == []
+    message = refused()
+    message.budget_check.verdict = pb.VERDICT_KEPT
+    answers(server, message)
+    assert run("distill", "t", "--name", "s", "--budget-seconds", "600").code == exits.FAILURE
+    assert terminal == ["Start it?"]
 
 
 def test_a_refusal_shows_the_estimate(server: FakeServer, run: Any) -> None:

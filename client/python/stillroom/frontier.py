@@ -114,8 +114,8 @@ def text(found: Points, width: int = 64, height: int = 14) -> list[str]:
 
 
 def svg(found: Points) -> str:
-    """The plot as a picture that needs nothing else: ranges as bars, rejected ways hollow, the
-    frontier joined by a line."""
+    """The plot as a picture that needs nothing else: ranges as bars, rejected ways hollow, a line
+    through those of the frontier that no cheaper one beats in quality."""
     inner_width, inner_height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
     height = _HEIGHT + 20 * len(found.points)
     parts = [
@@ -187,7 +187,7 @@ def _drawn(found: Points, scale: _Scale, height: int) -> list[str]:
     def place(cost: float, quality: float) -> tuple[float, float]:
         return _LEFT + scale.right(cost), _TOP + height - scale.up(quality)
 
-    best = sorted((p for p in found.points if p.on_frontier), key=lambda p: (p.cost, p.quality))
+    best = _rising(found.points)
     if len(best) > 1:
         line = " ".join("{:.1f},{:.1f}".format(*place(p.cost, p.quality)) for p in best)
         parts.append(
@@ -207,6 +207,16 @@ def _drawn(found: Points, scale: _Scale, height: int) -> list[str]:
             f"{_escaped(f'{point.mark}  {point.title}: {known}')}</text>",
         ]
     return parts
+
+
+def _rising(drawn: Sequence[Point]) -> list[Point]:
+    """Of the frontier, which knows of sizes and latencies too, those that no cheaper one beats in
+    quality: what a line through the plot can show."""
+    best: list[Point] = []
+    for point in sorted(drawn, key=lambda p: (p.cost, -p.quality)):
+        if point.on_frontier and (not best or point.quality > best[-1].quality):
+            best.append(point)
+    return best
 
 
 def _escaped(value: str) -> str:

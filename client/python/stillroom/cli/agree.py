@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from stillroom.client import Client
+    from stillroom.costs import Estimate
 
 # What takes less, nine times in ten, is started without a word.
 LONG_SECONDS = 60.0
@@ -50,7 +51,7 @@ def agree(session: Session, client: Client, request: Message, yes: bool) -> None
         session.say(f"no estimate: {error.message}")
         return
     longest = estimate.seconds.p90
-    if longest is None or longest <= LONG_SECONDS:
+    if longest is None or longest <= LONG_SECONDS or _refused(estimate):
         return
     from stillroom.cli import estimate_view
 
@@ -62,6 +63,14 @@ def agree(session: Session, client: Client, request: Message, yes: bool) -> None
     except typer.Abort:
         discard(client, request)
         raise
+
+
+def _refused(estimate: Estimate) -> bool:
+    """Whether the server will refuse it for its budget, and say so with the estimate."""
+    from stillroom.v1 import cost_service_pb2 as pb
+
+    message = estimate.message
+    return message.HasField("budget_check") and message.budget_check.verdict != pb.VERDICT_KEPT
 
 
 def discard(client: Client, request: Message) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from stillroom._protocol import enums
 from stillroom.cli import human
+from stillroom.cli.session import safe
 from stillroom.costs import Estimate, Figure
 from stillroom.v1 import cost_service_pb2 as pb
 
@@ -147,12 +148,17 @@ def _outcome(outcome: pb.Outcome) -> Iterator[tuple[str, str]]:
 
 def _figures(session: Session, message: pb.CostEstimate) -> None:
     figures = Estimate(message).figures
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    notes: dict[str, list[str]] = {}
     for name, (label, form) in _FIGURES.items():
         figure = figures[name]
         numbers = [form(value) if value is not None else "" for value in (figure.p10, figure.p90)]
-        rows.append((label, shown(figure, form), *numbers, figure.basis, figure.note))
-    session.table(("", "EXPECTED#", "LOW#", "HIGH#", "BASIS", "NOTE"), rows)
+        rows.append((label, shown(figure, form), *numbers, figure.basis))
+        for note in filter(None, figure.note.split("; ")):
+            notes.setdefault(note, []).append(label)
+    session.table(("", "EXPECTED#", "LOW#", "HIGH#", "BASIS"), rows)
+    for note, labels in notes.items():
+        session.out.print(safe(f"{', '.join(labels)}: {note}"))
 
 
 def _phases(session: Session, physical: pb.PhysicalEstimate) -> None:
