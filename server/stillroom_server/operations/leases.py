@@ -137,7 +137,7 @@ class OperationLeases:
         with self.database.write() as connection:
             cancel_requested = self.guard(connection, claim)
             connection.execute(sa.update(operations).where(_owned(claim)).values(**values))
-            self._note(connection, claim)
+            self._note(connection, claim, last=False)
         return cancel_requested
 
     def cancel_requested(self, claim: Claim) -> bool:
@@ -214,7 +214,7 @@ class OperationLeases:
                 text = cancelled_text(claim.operation_id)
                 self._end(connection, claim, OperationState.CANCELLED, progress, error=text)
                 return
-            self._note(connection, claim)
+            self._note(connection, claim, last=True)
             connection.execute(
                 sa.update(operations)
                 .where(_owned(claim))
@@ -239,7 +239,7 @@ class OperationLeases:
         **values: str,
     ) -> None:
         now = self._clock()
-        self._note(connection, claim)
+        self._note(connection, claim, last=True)
         connection.execute(
             sa.update(operations)
             .where(_owned(claim))
@@ -255,8 +255,8 @@ class OperationLeases:
         )
         self._tell_end(connection, claim.operation_id, made)
 
-    def _note(self, connection: sa.Connection, claim: Claim) -> None:
-        self.observer.note(connection, claim.operation_id, claim.attempt)
+    def _note(self, connection: sa.Connection, claim: Claim, *, last: bool) -> None:
+        self.observer.note(connection, claim.operation_id, claim.attempt, last=last)
 
     def _tell_end(
         self, connection: sa.Connection, operation_id: str, result: Json | None = None

@@ -54,9 +54,11 @@ class Observer(Protocol):
     def begin(self, operation_id: str, attempt: int, workspace: Path) -> AttemptMeter:
         """An attempt begins in this process."""
 
-    def note(self, connection: sa.Connection, operation_id: str, attempt: int) -> None:
+    def note(
+        self, connection: sa.Connection, operation_id: str, attempt: int, *, last: bool
+    ) -> None:
         """Within a transaction in which the attempt still owns its operation: keep what it has
-        taken so far."""
+        taken so far. ``last``: by this transaction the attempt ends."""
 
     def ended(self, connection: sa.Connection, ended: Ended) -> None:
         """Within the transaction that ends an operation, after the attempt's last ``note``."""
@@ -80,6 +82,8 @@ class NoObserver:
     def begin(self, operation_id: str, attempt: int, workspace: Path) -> AttemptMeter:  # noqa: ARG002
         return NoMeter()
 
-    def note(self, connection: sa.Connection, operation_id: str, attempt: int) -> None: ...
+    def note(
+        self, connection: sa.Connection, operation_id: str, attempt: int, *, last: bool
+    ) -> None: ...
 
     def ended(self, connection: sa.Connection, ended: Ended) -> None: ...

@@ -87,8 +87,12 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
         registry.database,
         lambda: datetime.now(UTC),
         max_lost_attempts=settings.max_lost_attempts,
-        # What operations fill outside of their workspaces: vectors of teachers.
-        observer=LedgerObserver(Ledger.open(registry.database), [data_dir / "cache" / "features"]),
+        observer=LedgerObserver(
+            Ledger.open(registry.database),
+            # What operations fill outside of their workspaces: vectors of teachers.
+            [data_dir / "cache" / "features"],
+            note_seconds=settings.heartbeat_seconds,
+        ),
     )
     worker_name = str(current_worker())
     runner = Runner(

@@ -27,6 +27,7 @@ from stillroom_server.cost.ledger.tally import Tally
 from stillroom_server.operations.observer import Ended
 
 JSON = dict[str, Any]
+_NEWEST = sa.select(sa.func.max(entries.c.sequence))
 _log = logging.getLogger(__name__)
 
 MAX_ENTRIES = 10_000
@@ -63,6 +64,7 @@ class Ledger:
         self.database = database
         self._max_entries = max_entries
         self.intervals = Intervals(self._scores)
+        self._known: tuple[int, int, dict[tuple[str, str], Scores]] = (-1, -1, {})
 
     @classmethod
     def open(cls, database: Database) -> Ledger:
@@ -187,8 +189,20 @@ class Ledger:
             )
 
     def _scores(self, kind: str, figure: str) -> Scores:
+        """As they are now; read once an entry, for an estimate asks for a handful of them."""
+        version = self.database.data_version()
+        seen, newest, known = self._known
+        if version == seen and (kind, figure) in known:
+            return known[kind, figure]
         with self.database.read() as connection:
-            return read_scores(connection, kind, figure, LATEST_JOBS)
+            latest = connection.execute(_NEWEST).scalar_one() or 0
+            if latest != newest:
+                known = {}
+            if (kind, figure) not in known:
+                scores = read_scores(connection, kind, figure, LATEST_JOBS)
+                known = {**known, (kind, figure): scores}
+        self._known = version, latest, known
+        return known[kind, figure]
 
 
 def _raw(

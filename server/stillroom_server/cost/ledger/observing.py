@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +31,8 @@ class LedgerObserver:
     """Keeps ``ledger`` of what operations take.
 
     ``growing``: folders outside of workspaces that operations fill, such as caches; how much they
-    grow counts as their disk. In the front process nothing is measured, but ends are seen.
+    grow counts as their disk. What an attempt has taken is kept every ``note_seconds``, so a kill
+    loses about as much. In the front process nothing is measured, but ends are seen.
     """
 
     def __init__(
@@ -36,12 +40,16 @@ class LedgerObserver:
         ledger: Ledger,
         growing: Sequence[Path] = (),
         *,
+        note_seconds: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
         make_meter: Callable[[Callable[[], int]], Meter] = Meter,
     ) -> None:
         self._ledger = ledger
         self._growing = tuple(growing)
+        self._note_seconds = note_seconds
+        self._clock = clock
         self._make_meter = make_meter
-        self._meters: dict[tuple[str, int], Meter] = {}
+        self._meters: dict[tuple[str, int], _Measured] = {}
         self._lock = threading.Lock()
 
     def begin(self, operation_id: str, attempt: int, workspace: Path) -> AttemptMeter:
@@ -54,17 +62,21 @@ class LedgerObserver:
             return NoMeter()
         key = operation_id, attempt
         with self._lock:
-            self._meters[key] = meter
+            self._meters[key] = _Measured(meter)
         return _OfAttempt(meter, partial(self._forget, key))
 
-    def note(self, connection: sa.Connection, operation_id: str, attempt: int) -> None:
-        """Keep what the attempt has taken so far."""
+    def note(
+        self, connection: sa.Connection, operation_id: str, attempt: int, *, last: bool
+    ) -> None:
+        """Keep what the attempt has taken so far, if it is time to."""
         with self._lock:
-            meter = self._meters.get((operation_id, attempt))
-        if meter is None:
+            measured = self._meters.get((operation_id, attempt))
+        now = self._clock()
+        if measured is None or not (last or now >= measured.next_note):
             return
+        measured.next_note = now + self._note_seconds
         with _harmless(connection, operation_id):
-            self._ledger.note(connection, operation_id, attempt, meter.tally())
+            self._ledger.note(connection, operation_id, attempt, measured.meter.tally())
 
     def ended(self, connection: sa.Connection, ended: Ended) -> None:
         """Close the entry; of what was never executed there is none."""
@@ -80,6 +92,14 @@ class LedgerObserver:
     def _forget(self, key: tuple[str, int]) -> None:
         with self._lock:
             self._meters.pop(key, None)
+
+
+@dataclass
+class _Measured:
+    """``next_note``: when it is time to keep what was taken, of the clock's seconds."""
+
+    meter: Meter
+    next_note: float = -math.inf
 
 
 class _OfAttempt:
