@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -219,9 +220,16 @@ def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -
 
 
 def _devices(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Devices]:
-    """What can be estimated for, as this host is at the moment."""
+    """What can be estimated for, as this host is at the moment, or was a second ago: to look at it
+    takes longer than much of an estimate."""
     figures = CostDefaults.of(settings).host_figures()
-    return lambda: Devices(probe_host(clock().date().isoformat()), figures)
+
+    @lru_cache(maxsize=1)
+    def looked(second: int) -> Devices:
+        del second
+        return Devices(probe_host(clock().date().isoformat()), figures)
+
+    return lambda: looked(int(time.monotonic()))
 
 
 def _calibration(

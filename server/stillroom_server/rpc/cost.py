@@ -21,7 +21,7 @@ from stillroom_server.operations.model import Json
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
-from stillroom_server.rpc.cost_messages import plain
+from stillroom_server.rpc.cost_messages import made, plain
 from stillroom_server.rpc.cost_workloads import Asked, Workloads
 from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.json_messages import from_json
@@ -88,7 +88,7 @@ class CostServicer:
         said: dict[str, Any] = {"estimate": estimate}
         if options is not None:
             said["recommendation"] = self._recommended(request.workload, asked, options)
-        return from_json(said, pb.EstimateCostResponse())
+        return made(pb.EstimateCostResponse, said)
 
     def _recommendation(self, request: pb.EstimateCostRequest) -> Options | None:
         if not request.HasField("recommend"):

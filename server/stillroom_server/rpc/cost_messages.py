@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from google.protobuf import any_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from stillroom.v1 import cost_service_pb2 as pb
+from stillroom_server.rpc import translate
 from stillroom_server.rpc.json_messages import check, from_json
+
+M = TypeVar("M", bound=Message)
 
 _SHORT_BYTES = 3_500
 """Of an estimate in trailers, which peers limit to about 8 KiB; there it is written in base64."""
@@ -27,7 +31,27 @@ _INTEGERS = frozenset(
 
 def estimate(values: Mapping[str, Any]) -> pb.CostEstimate:
     """An estimate."""
-    return from_json(values, pb.CostEstimate())
+    return made(pb.CostEstimate, values)
+
+
+def made(message_class: type[M], values: Mapping[str, Any]) -> M:
+    """As ``json_messages.from_json``, in a third of the time for what this release writes: an
+    estimate has two thousand fields, and a recommendation is of dozens."""
+    try:
+        return message_class(**_timed(values))
+    except (TypeError, ValueError):
+        return from_json(values, message_class())
+
+
+def _timed(value: Any, name: str = "") -> Any:
+    """With times as messages of their own."""
+    if isinstance(value, Mapping):
+        return {key: _timed(each, key) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_timed(each) for each in value]
+    if isinstance(value, str) and name.endswith("_time"):
+        return translate.timestamp(datetime.fromisoformat(value))
+    return value
 
 
 def packed(values: Mapping[str, Any] | None) -> any_pb2.Any | None:
