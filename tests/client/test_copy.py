@@ -103,6 +103,7 @@ class Target:
         response = models.ImportModelResponse(model_version=self._made())
         if self._digest != "sha256:aa":
             response.skipped_files.add(path="extra.py", reason="code")
+            response.skipped_files.add(path="config.json", reason="made anew")
             response.model_version.files[0].digest = "sha256:other"
         done = operation(operations.OPERATION_STATE_SUCCEEDED, response=response)
         yield operations.WatchOperationResponse(operation=done)
@@ -137,6 +138,27 @@ def test_a_version_comes_over_whole(
         assert list(tmp_path.iterdir()) == []
         again = client.copy_model("m@prod", there)
         assert (again.was_there, again.identical, len(target.imported)) == (True, True, 1)
+
+
+def test_what_an_import_changes_is_the_same_model() -> None:
+    from stillroom._flows.copying import _is_copy
+
+    source = version("models/m/versions/3", "sha256:source")
+    source.files.add(path="stillroom.json", digest="sha256:1")
+    source.files.add(path="fidelity.svg", digest="sha256:2")
+    copy = version("models/m/versions/1", "sha256:copy")
+    copy.files.add(path="stillroom.json", digest="sha256:3")
+    copy.files.add(path="onnx/model.onnx", digest="sha256:5")
+    assert _is_copy(copy, source)
+    other = version("models/m/versions/2", "sha256:other")
+    other.files[1].digest = "sha256:weights"
+    assert not _is_copy(other, source)
+    less = version("models/m/versions/2", "sha256:less")
+    del less.files[1]
+    assert not _is_copy(less, source)
+    more = version("models/m/versions/2", "sha256:more")
+    more.files.add(path="README.md", digest="sha256:4")
+    assert not _is_copy(more, source)
 
 
 def test_streams_that_break_go_on(server: FakeServer, client: Client, other: FakeServer) -> None:

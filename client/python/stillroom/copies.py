@@ -13,9 +13,9 @@ class Copied:
 
     source     the version that was copied
     version    the version that holds it now, on the other server
-    was_there  whether that server had a version with the same files already: nothing was sent
+    was_there  whether that server had a version of this model already: nothing was sent
     left_out   files that the other server did not take, with its reasons
-    changed    files that it keeps with other bytes; empty unless it rewrote what it imported
+    changed    files that it has with other bytes, such as stillroom.json, which imports write anew
     """
 
     source: model_pb2.ModelVersion

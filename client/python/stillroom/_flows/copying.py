@@ -20,6 +20,10 @@ from stillroom.local_folder import translated
 from stillroom.v1 import common_pb2, model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 
+# An import may write these anew; what else a model is made of ends on those.
+_REWRITTEN = ("stillroom.json", ".onnx")
+_MODEL_FILES = (".safetensors", ".json")
+
 
 async def copy_model(
     core: Core,
@@ -36,8 +40,9 @@ async def copy_model(
 
     It is downloaded to a folder inside ``temporary`` (the system's), file by file against its
     digests, uploaded against the digest of the whole, and imported; streams that break go on where
-    they stood. Description and labels of the model come along. A version of that model which holds
-    the same files already is answered as it is, and nothing is sent. ``progress`` is as in
+    they stood. Description and labels of the model come along; figures of its report are no part of
+    an import. A version of that model which holds this one already is answered as it is, and
+    nothing is sent. ``progress`` is as in
     ``embed``, in bytes, once for each way.
 
     Raises NotFound, DataLoss, ResourceExhausted (a disk), and what an import raises.
@@ -48,7 +53,7 @@ async def copy_model(
     version = await models.get_version(core, source)
     origin = version.name.split("/")[1]
     name = (name or origin).removeprefix("models/")
-    found = await _same(there, name, version.digest)
+    found = await _same(there, name, version)
     if found is not None:
         return Copied(version, found, was_there=True)
     model = await models.get_model(core, origin)
@@ -67,15 +72,31 @@ async def copy_model(
     return _compared(version, cast(pb.ImportModelResponse, done.response()))
 
 
-async def _same(there: Core, name: str, digest: str) -> model_pb2.ModelVersion | None:
-    """The newest version of that model with these files; None where there is none."""
+async def _same(
+    there: Core, name: str, source: model_pb2.ModelVersion
+) -> model_pb2.ModelVersion | None:
+    """The newest version of that model which is what a copy would make; None where there is
+    none."""
     try:
         async for version in models.list_versions(there, name):
-            if version.digest == digest:
+            if _is_copy(version, source):
                 return version
     except NotFound:
         pass
     return None
+
+
+def _is_copy(version: model_pb2.ModelVersion, source: model_pb2.ModelVersion) -> bool:
+    """Whether it has the model of ``source``: all that is computed with, and the same bytes in all
+    that it has, but for what an import may write anew."""
+    if version.digest == source.digest:
+        return True
+    theirs, ours = (
+        {file.path: file.digest for file in v.files if not file.path.endswith(_REWRITTEN)}
+        for v in (version, source)
+    )
+    needed = {path for path in ours if path.endswith(_MODEL_FILES)}
+    return needed <= theirs.keys() and theirs.items() <= ours.items()
 
 
 async def _carry(
@@ -109,5 +130,8 @@ def _compared(source: model_pb2.ModelVersion, answer: pb.ImportModelResponse) ->
         for file in answer.model_version.files
         if before.get(file.path) not in (None, file.digest)
     )
-    skipped = tuple((file.path, file.reason) for file in answer.skipped_files)
+    there = {file.path for file in answer.model_version.files}  # some are made anew
+    skipped = tuple(
+        (file.path, file.reason) for file in answer.skipped_files if file.path not in there
+    )
     return Copied(source, answer.model_version, False, skipped, tuple(changed))
