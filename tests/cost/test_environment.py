@@ -83,6 +83,14 @@ def test_the_request_beats_the_settings():
     assert resolve({"region": "DEU"}, CostDefaults(carbon_intensity=3.0)).region == "DEU"
 
 
+def test_one_thread_finds_a_core_where_all_of_them_do_not():
+    found = resolve(load=1.8, load_alone=1.1)
+    assert (found.contention, found.alone) == (1.8, 1.1)
+    assert resolve(load=1.8, load_alone=2.5).alone == 1.8
+    assert resolve({"contention": 3.0}, load=1.8, load_alone=1.1).alone is None
+    assert resolve({"device": "h100-sxm"}, load=1.8, load_alone=1.1).alone is None
+
+
 def test_another_device_has_its_listed_price_and_no_load_of_this_host():
     environment = resolve({"device": "devices/h100-sxm"}, SAID, load=3.0)
     assert not environment.in_host

@@ -63,7 +63,9 @@ def assemble(
 
 
 def _resources(phase: Phase, built: Built, environment: Environment) -> Resources:
-    wall = built.elapsed or phase.wall(environment.threads, environment.contention)
+    wall = built.elapsed or phase.wall(
+        environment.threads, environment.contention, environment.alone
+    )
     return _billed(
         Resources(
             flops=phase.flops,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from stillroom_registry.errors import InvalidArgument
@@ -133,7 +133,7 @@ class Environment:
     unknown figures where nobody says; ``power`` is None there. ``region`` is empty where the
     request or a setting gives the carbon intensity itself. ``available_memory`` in bytes: what this
     host has free, else what the device has. ``contention``: how many times slower other work makes
-    it, at least 1.
+    work of all ``threads``, at least 1; ``alone``: work of one of them, None: as much.
     """
 
     device: Device
@@ -148,6 +148,7 @@ class Environment:
     network: Figure
     available_memory: int | None
     assumptions: tuple[Assumption, ...] = ()
+    alone: float | None = None
 
     @property
     def in_host(self) -> bool:
@@ -163,15 +164,21 @@ class Environment:
         *,
         threads: int,
         load: float = 1.0,
+        load_alone: float | None = None,
         network: Figure | None = None,
     ) -> Environment:
         """From the JSON of a CostEnvironment, or None.
 
         ``threads`` is what this server would give the work, ``load`` the contention that this host
-        shows now, ``network`` what earlier transfers showed. Raises InvalidArgument on a field that
-        begins with ``environment.``, NotFound for a device or region that is not listed.
+        shows now, ``load_alone`` the same for one thread, ``network`` what earlier transfers
+        showed. Raises InvalidArgument on a field that begins with ``environment.``, NotFound for a
+        device or region that is not listed.
         """
-        return _Resolving(request or {}, defaults, devices, threads, load, network).made()
+        given = request or {}
+        found = _Resolving(given, defaults, devices, threads, load, network).made()
+        if load_alone is None or given.get("contention") is not None or not found.in_host:
+            return found
+        return replace(found, alone=min(max(1.0, load_alone), found.contention))
 
     def bill(self, cpu_seconds: Figure, wall: Figure) -> Bill:
         """What ``wall`` seconds cost of which cores are busy for ``cpu_seconds``.

@@ -137,6 +137,7 @@ class Estimator:
             devices,
             threads=threads,
             load=1.0 if busy is None else slowdown(busy, cores, threads, nice),
+            load_alone=None if busy is None else slowdown(busy, cores, 1, nice),
             network=self._network(),
         )
 

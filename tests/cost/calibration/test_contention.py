@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stillroom_server.cost.calibration.contention import Load, slowdown
+from stillroom_server.cost.figures import Basis, Figure
+from stillroom_server.cost.physical.phase import ZERO, Phase
 
 OWN = 100
 TICKS = 100  # a second, as everywhere
@@ -104,3 +106,11 @@ def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
 def test_this_system() -> None:
     busy = Load().busy()
     assert busy is None or busy >= 0.0
+
+
+def test_what_one_thread_does_is_slowed_by_what_one_thread_suffers() -> None:
+    second = Figure.exact(1.0, Basis.CALIBRATED)
+    half = Phase("encode", "texts", ZERO, second, spread=0.5, waiting=second)
+    assert half.wall(2, 1.0).p50 == pytest.approx(1.75)
+    assert half.wall(2, 4.0).p50 == pytest.approx(1.0 + 0.5 * 4.0 + 0.25 * 4.0)
+    assert half.wall(2, 4.0, 1.5).p50 == pytest.approx(1.0 + 0.5 * 1.5 + 0.25 * 4.0)

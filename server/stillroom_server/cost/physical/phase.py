@@ -34,10 +34,12 @@ class Phase:
     network: Figure = ZERO
     limited_by: str = ""
 
-    def wall(self, threads: float, contention: float) -> Figure:
-        """Seconds on the clock. Other work on the machine slows the cores, not what waits."""
-        share = (1.0 - self.spread) + self.spread / max(1.0, threads)
-        return self.cpu.scaled(share * contention).plus(self.waiting, self.device)
+    def wall(self, threads: float, contention: float, alone: float | None = None) -> Figure:
+        """Seconds on the clock. Other work on the machine slows the cores, not what waits: what all
+        threads do by ``contention``, what one does by ``alone``, which is as much where None."""
+        single = contention if alone is None else alone
+        share = (1.0 - self.spread) * single + self.spread / max(1.0, threads) * contention
+        return self.cpu.scaled(share).plus(self.waiting, self.device)
 
 
 def counted(value: float, note: str = "") -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 
@@ -47,16 +46,16 @@ class Stopwatch:
         call()
         return self._cpu() - start
 
-    def median(self, call: Callable[[], object], allowed: Allowance) -> float:
-        """The median of up to five calls; of one at least, and another only while the last would
-        still fit."""
+    def least(self, call: Callable[[], object], allowed: Allowance) -> float:
+        """The least of up to five calls, as others at work take caches and shared cores away from
+        single ones; of one at least, and another only while the last would still fit."""
         found: list[float] = []
         lasted = 0.0
         while not found or (len(found) < _MOST_REPEATS and lasted < allowed.left):
             start = self._clock()
             found.append(self.once(call))
             lasted = self._clock() - start
-        return statistics.median(found)
+        return min(found)
 
     def points(
         self,
@@ -64,7 +63,7 @@ class Stopwatch:
         call: Callable[[int], Callable[[], object]],
         allowed: Allowance,
     ) -> list[tuple[int, float]]:
-        """(size, median seconds) of ``call(size)()`` for each of ``sizes``, which rise; those that
+        """(size, least seconds) of ``call(size)()`` for each of ``sizes``, which rise; those that
         by the last one's time would not fit any more are left out. What ``call(size)`` makes ready
         is not timed."""
         found: list[tuple[int, float]] = []
@@ -77,5 +76,5 @@ class Stopwatch:
             start = self._clock()
             ready()  # what the first one alone pays, and how long one takes
             lasted = self._clock() - start
-            found.append((size, self.median(ready, part)))
+            found.append((size, self.least(ready, part)))
         return found
