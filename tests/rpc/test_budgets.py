@@ -230,6 +230,18 @@ def test_a_large_estimate_loses_what_matters_least() -> None:
     assert short({"kind": "paradigm"}) == cost_service_pb2.CostEstimate(kind="paradigm")
 
 
+def test_a_repeated_request_is_not_judged_again(front: Front) -> None:
+    """The operation is there: that estimates have become longer refuses nothing any more."""
+    fields: dict[str, Any] = {"static": {}, "budget": budget(seconds=15), "request_id": "once"}
+    name = front.ask(**fields).name
+    front.made.estimator.takes = lambda _: {"seconds": 1e9}
+    assert front.ask(**fields).name == name
+    with pytest.raises(BudgetExceeded):
+        front.ask(**{**fields, "request_id": "another"})
+    with pytest.raises(BudgetExceeded):
+        front.ask(**fields, validate_only=True)
+
+
 # The choice that is left to the server
 
 

@@ -83,7 +83,7 @@ class OperationStore(OperationLeases):
         if fingerprint is None:
             body = {"target": target, "request": request}
             fingerprint = rows.to_text(body, field="request").encode()
-        digest = hashlib.sha256(kind.encode() + b"\0" + fingerprint).hexdigest()
+        digest = _digest(kind, fingerprint)
         if request_id is not None and not 0 < len(request_id) <= _MAX_REQUEST_ID:
             raise InvalidArgument(
                 f"request_id has {len(request_id)} characters; give 1 to {_MAX_REQUEST_ID}, best a "
@@ -93,6 +93,11 @@ class OperationStore(OperationLeases):
         now = self._clock()
         with self.database.write() as connection:
             if request_id is not None:
+                connection.execute(
+                    sa.delete(operation_requests).where(
+                        operation_requests.c.create_time <= now - REQUEST_ID_LIFETIME
+                    )
+                )
                 existing = self._by_request_id(connection, request_id, digest, now)
                 if existing is not None:
                     return existing
@@ -125,6 +130,14 @@ class OperationStore(OperationLeases):
             if in_transaction is not None:
                 in_transaction(connection, operation)
             return operation
+
+    def created_by(self, kind: str, request_id: str, fingerprint: bytes) -> Operation | None:
+        """What ``create`` with these made within 24 hours, as it is now; None: it would make a new
+        one. Raises as ``create`` does."""
+        with self.database.read() as connection:
+            return self._by_request_id(
+                connection, request_id, _digest(kind, fingerprint), self._clock()
+            )
 
     def get(self, operation_id: str) -> Operation:
         """Raises NotFound."""
@@ -246,13 +259,11 @@ class OperationStore(OperationLeases):
     def _by_request_id(
         self, connection: sa.Connection, request_id: str, digest: str, now: datetime
     ) -> Operation | None:
-        connection.execute(
-            sa.delete(operation_requests).where(
-                operation_requests.c.create_time <= now - REQUEST_ID_LIFETIME
-            )
-        )
         earlier = connection.execute(
-            sa.select(operation_requests).where(operation_requests.c.request_id == request_id)
+            sa.select(operation_requests).where(
+                operation_requests.c.request_id == request_id,
+                operation_requests.c.create_time > now - REQUEST_ID_LIFETIME,
+            )
         ).one_or_none()
         if earlier is None:
             return None
@@ -272,3 +283,7 @@ class OperationStore(OperationLeases):
                 reason="OPERATION_DELETED",
                 field="request_id",
             ) from None
+
+
+def _digest(kind: str, fingerprint: bytes) -> str:
+    return hashlib.sha256(kind.encode() + b"\0" + fingerprint).hexdigest()

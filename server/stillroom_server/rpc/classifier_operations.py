@@ -118,6 +118,9 @@ class ClassifierOperations:
         self, request: pb.TrainClassifierRequest, checked: CheckedTraining
     ) -> operations_pb2.Operation:
         launcher = self._launcher
+        earlier = None if request.validate_only else launcher.earlier(TRAIN, request)
+        if earlier is not None:
+            return earlier
         with launcher.spool(dry=request.validate_only) as spool:
             asked = self._requests.body(request, checked, spool)
             body, estimate = self._budgets.judged(TRAIN, asked, needed=request.validate_only)

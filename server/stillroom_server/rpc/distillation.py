@@ -39,6 +39,9 @@ class DistillationServicer:
         return await self._launcher.estimates.in_thread(self._launch, request)
 
     def _launch(self, request: pb.DistillRequest) -> operations_pb2.Operation:
+        earlier = None if request.validate_only else self._launcher.earlier(_KIND, request)
+        if earlier is not None:
+            return earlier
         with self._launcher.spool(dry=request.validate_only) as spool:
             asked = self._requests.body(request, spool)
             body, estimate = self._budgets.judged(_KIND, asked, needed=request.validate_only)

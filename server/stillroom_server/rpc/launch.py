@@ -115,6 +115,15 @@ class Launcher:
         Budget.from_json(limits)
         return limits
 
+    def earlier(self, kind: str, request: Any) -> operations_pb2.Operation | None:
+        """The operation that the same request with the same ``request_id`` made before, which
+        nothing that has changed since can refuse any more."""
+        if not request.request_id:
+            return None
+        message: Message = request
+        found = self._store.created_by(kind, request.request_id, fingerprint(message))
+        return None if found is None else self._messages.message(found)
+
     def queue(
         self,
         kind: str,
