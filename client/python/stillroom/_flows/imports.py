@@ -153,18 +153,24 @@ async def pull(
     return Started(core, await core.call(rpcs.PULL_MODEL, request))
 
 
-async def verify(core: Core, name: str) -> Started[pb.VerifyModelVersionResponse]:
+async def verify(
+    core: Core, name: str, *, request_id: str | None = None
+) -> Started[pb.VerifyModelVersionResponse]:
     """Hashes a version's files again."""
-    request = build(pb.VerifyModelVersionRequest, name=name)
+    request = build(pb.VerifyModelVersionRequest, name=name, request_id=request_id or core.new_id())
     return Started(core, await core.call(rpcs.VERIFY_MODEL_VERSION, request))
 
 
 async def collect_garbage(
-    core: Core, *, dry_run: bool = False, grace_seconds: float | None = None
+    core: Core,
+    *,
+    dry_run: bool = False,
+    grace_seconds: float | None = None,
+    request_id: str | None = None,
 ) -> Started[pb.CollectGarbageResponse]:
     """Deletes blobs that nothing refers to and that are older than ``grace_seconds`` (one hour);
     ``dry_run`` only counts them."""
-    request = pb.CollectGarbageRequest(dry_run=dry_run)
+    request = pb.CollectGarbageRequest(dry_run=dry_run, request_id=request_id or core.new_id())
     if grace_seconds is not None:
         grace = Duration()
         grace.FromNanoseconds(round(grace_seconds * 1e9))

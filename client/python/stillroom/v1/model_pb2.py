@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from stillroom.v1 import fidelity_pb2 as stillroom_dot_v1_dot_fidelity__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stillroom/v1/model.proto\x12\x0cstillroom.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bstillroom/v1/fidelity.proto\"\x9c\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.stillroom.v1.ModelKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12/\n\x06labels\x18\x04 \x03(\x0b\x32\x1f.stillroom.v1.Model.LabelsEntry\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elatest_version\x18\x07 \x01(\x03\x12\x31\n\x07\x61liases\x18\x08 \x03(\x0b\x32 .stillroom.v1.Model.AliasesEntry\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xf9\x02\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.stillroom.v1.ModelKind\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.stillroom.v1.ModelFile\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07parents\x18\x08 \x03(\t\x12\x0f\n\x07\x61liases\x18\t \x03(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08\x66idelity\x18\x0b \x01(\x0b\x32\x1c.stillroom.v1.FidelityReport\x12(\n\thub_syncs\x18\x0c \x03(\x0b\x32\x15.stillroom.v1.HubSync\"\xca\x02\n\x07HubSync\x12\x31\n\tdirection\x18\x01 \x01(\x0e\x32\x1e.stillroom.v1.HubSyncDirection\x12\x0c\n\x04repo\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12\x0b\n\x03tag\x18\x04 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\t\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.stillroom.v1.HubSyncState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x11\n\toperation\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65ndpoint\x18\x0c \x01(\t\"=\n\tModelFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\\\n\nModelAlias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\nAliasEvent\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\x03\x12\x12\n\nto_version\x18\x03 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*r\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_KIND_TEACHER\x10\x01\x12\x16\n\x12MODEL_KIND_STUDENT\x10\x02\x12\x19\n\x15MODEL_KIND_CLASSIFIER\x10\x03*p\n\x10HubSyncDirection\x12\"\n\x1eHUB_SYNC_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17HUB_SYNC_DIRECTION_PUSH\x10\x01\x12\x1b\n\x17HUB_SYNC_DIRECTION_PULL\x10\x02*\xd5\x01\n\x0cHubSyncState\x12\x1e\n\x1aHUB_SYNC_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16HUB_SYNC_STATE_PENDING\x10\x01\x12\x1a\n\x16HUB_SYNC_STATE_RUNNING\x10\x02\x12\x17\n\x13HUB_SYNC_STATE_DONE\x10\x03\x12\x19\n\x15HUB_SYNC_STATE_FAILED\x10\x04\x12\x1b\n\x17HUB_SYNC_STATE_CONFLICT\x10\x05\x12\x1c\n\x18HUB_SYNC_STATE_CANCELLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18stillroom/v1/model.proto\x12\x0cstillroom.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bstillroom/v1/fidelity.proto\"\x9c\x03\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.stillroom.v1.ModelKind\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12/\n\x06labels\x18\x04 \x03(\x0b\x32\x1f.stillroom.v1.Model.LabelsEntry\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0elatest_version\x18\x07 \x01(\x03\x12\x31\n\x07\x61liases\x18\x08 \x03(\x0b\x32 .stillroom.v1.Model.AliasesEntry\x12\x0c\n\x04\x65tag\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0c\x41liasesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xa9\x03\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.stillroom.v1.ModelKind\x12&\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x17.stillroom.v1.ModelFile\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12)\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x0f\n\x07parents\x18\x08 \x03(\t\x12\x0f\n\x07\x61liases\x18\t \x03(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08\x66idelity\x18\x0b \x01(\x0b\x32\x1c.stillroom.v1.FidelityReport\x12(\n\thub_syncs\x18\x0c \x03(\x0b\x32\x15.stillroom.v1.HubSync\x12.\n\rdamaged_files\x18\r \x03(\x0b\x32\x17.stillroom.v1.ModelFile\"\xca\x02\n\x07HubSync\x12\x31\n\tdirection\x18\x01 \x01(\x0e\x32\x1e.stillroom.v1.HubSyncDirection\x12\x0c\n\x04repo\x18\x02 \x01(\t\x12\x0e\n\x06\x62ranch\x18\x03 \x01(\t\x12\x0b\n\x03tag\x18\x04 \x01(\t\x12\x0e\n\x06\x63ommit\x18\x05 \x01(\t\x12)\n\x05state\x18\x06 \x01(\x0e\x32\x1a.stillroom.v1.HubSyncState\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x11\n\toperation\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65ndpoint\x18\x0c \x01(\t\"=\n\tModelFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\\\n\nModelAlias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12/\n\x0bupdate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\nAliasEvent\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12\x14\n\x0c\x66rom_version\x18\x02 \x01(\x03\x12\x12\n\nto_version\x18\x03 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12.\n\nevent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*r\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12MODEL_KIND_TEACHER\x10\x01\x12\x16\n\x12MODEL_KIND_STUDENT\x10\x02\x12\x19\n\x15MODEL_KIND_CLASSIFIER\x10\x03*p\n\x10HubSyncDirection\x12\"\n\x1eHUB_SYNC_DIRECTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17HUB_SYNC_DIRECTION_PUSH\x10\x01\x12\x1b\n\x17HUB_SYNC_DIRECTION_PULL\x10\x02*\xd5\x01\n\x0cHubSyncState\x12\x1e\n\x1aHUB_SYNC_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16HUB_SYNC_STATE_PENDING\x10\x01\x12\x1a\n\x16HUB_SYNC_STATE_RUNNING\x10\x02\x12\x17\n\x13HUB_SYNC_STATE_DONE\x10\x03\x12\x19\n\x15HUB_SYNC_STATE_FAILED\x10\x04\x12\x1b\n\x17HUB_SYNC_STATE_CONFLICT\x10\x05\x12\x1c\n\x18HUB_SYNC_STATE_CANCELLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_MODEL_ALIASESENTRY']._loaded_options = None
   _globals['_MODEL_ALIASESENTRY']._serialized_options = b'8\001'
-  _globals['_MODELKIND']._serialized_start=1554
-  _globals['_MODELKIND']._serialized_end=1668
-  _globals['_HUBSYNCDIRECTION']._serialized_start=1670
-  _globals['_HUBSYNCDIRECTION']._serialized_end=1782
-  _globals['_HUBSYNCSTATE']._serialized_start=1785
-  _globals['_HUBSYNCSTATE']._serialized_end=1998
+  _globals['_MODELKIND']._serialized_start=1602
+  _globals['_MODELKIND']._serialized_end=1716
+  _globals['_HUBSYNCDIRECTION']._serialized_start=1718
+  _globals['_HUBSYNCDIRECTION']._serialized_end=1830
+  _globals['_HUBSYNCSTATE']._serialized_start=1833
+  _globals['_HUBSYNCSTATE']._serialized_end=2046
   _globals['_MODEL']._serialized_start=135
   _globals['_MODEL']._serialized_end=547
   _globals['_MODEL_LABELSENTRY']._serialized_start=454
@@ -51,13 +51,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODEL_ALIASESENTRY']._serialized_start=501
   _globals['_MODEL_ALIASESENTRY']._serialized_end=547
   _globals['_MODELVERSION']._serialized_start=550
-  _globals['_MODELVERSION']._serialized_end=927
-  _globals['_HUBSYNC']._serialized_start=930
-  _globals['_HUBSYNC']._serialized_end=1260
-  _globals['_MODELFILE']._serialized_start=1262
-  _globals['_MODELFILE']._serialized_end=1323
-  _globals['_MODELALIAS']._serialized_start=1325
-  _globals['_MODELALIAS']._serialized_end=1417
-  _globals['_ALIASEVENT']._serialized_start=1420
-  _globals['_ALIASEVENT']._serialized_end=1552
+  _globals['_MODELVERSION']._serialized_end=975
+  _globals['_HUBSYNC']._serialized_start=978
+  _globals['_HUBSYNC']._serialized_end=1308
+  _globals['_MODELFILE']._serialized_start=1310
+  _globals['_MODELFILE']._serialized_end=1371
+  _globals['_MODELALIAS']._serialized_start=1373
+  _globals['_MODELALIAS']._serialized_end=1465
+  _globals['_ALIASEVENT']._serialized_start=1468
+  _globals['_ALIASEVENT']._serialized_end=1600
 # @@protoc_insertion_point(module_scope)

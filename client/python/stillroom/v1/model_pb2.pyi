@@ -240,6 +240,7 @@ class ModelVersion(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FIDELITY_FIELD_NUMBER: _builtins.int
     HUB_SYNCS_FIELD_NUMBER: _builtins.int
+    DAMAGED_FILES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`models/{model}/versions/{version}`."""
     version: _builtins.int
@@ -283,6 +284,12 @@ class ModelVersion(_message.Message):
         DownloadModelVersion), not in the responses of operations.
         """
 
+    @_builtins.property
+    def damaged_files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelFile]:
+        """Its files that were found damaged and are refused until the same bytes are there again. Set
+        where hub_syncs are.
+        """
+
     def __init__(
         self,
         *,
@@ -298,10 +305,11 @@ class ModelVersion(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         fidelity: _fidelity_pb2.FidelityReport | None = ...,
         hub_syncs: _abc.Iterable[Global___HubSync] | None = ...,
+        damaged_files: _abc.Iterable[Global___ModelFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "fidelity", b"fidelity", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "digest", b"digest", "fidelity", b"fidelity", "files", b"files", "hub_syncs", b"hub_syncs", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "create_time", b"create_time", "damaged_files", b"damaged_files", "digest", b"digest", "fidelity", b"fidelity", "files", b"files", "hub_syncs", b"hub_syncs", "kind", b"kind", "metadata", b"metadata", "name", b"name", "parents", b"parents", "total_bytes", b"total_bytes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

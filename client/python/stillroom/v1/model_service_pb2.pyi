@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from stillroom.v1 import common_pb2 as _common_pb2
@@ -643,7 +644,9 @@ class GetLineageRequest(_message.Message):
     name: _builtins.str
     """`name`, `name@3`, `name@alias` or a full name. Deleted versions are found by full name."""
     depth: _builtins.int
-    """How many steps in each direction. 0: all, at most 100."""
+    """How many steps in each direction. 0: all, at most 100. Negative is INVALID_ARGUMENT, and so is
+    what gives an answer over `max_response_bytes` (GetServerInfo).
+    """
     def __init__(
         self,
         *,
@@ -666,6 +669,9 @@ class GetLineageResponse(_message.Message):
 
     NODES_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """There are more than 10,000 versions; the farthest are left out."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageNode]:
         """The versions, the asked one first."""
@@ -679,10 +685,11 @@ class GetLineageResponse(_message.Message):
         *,
         nodes: _abc.Iterable[Global___LineageNode] | None = ...,
         edges: _abc.Iterable[Global___LineageEdge] | None = ...,
+        truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "nodes", b"nodes", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -698,6 +705,7 @@ class LineageNode(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     DELETED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
     """`models/{model}/versions/{version}`."""
     kind: _model_pb2.ModelKind.ValueType
@@ -708,6 +716,13 @@ class LineageNode(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was published."""
 
+    @_builtins.property
+    def metadata(self) -> _struct_pb2.Struct:
+        """How it was made, of its metadata: `recipe`, `options`, `provenance` (seed, digests of corpora,
+        versions of libraries), `data`, `origin`, `layout`. The farthest versions of a very large
+        lineage, and those that say more than 64 KiB, go without.
+        """
+
     def __init__(
         self,
         *,
@@ -715,10 +730,11 @@ class LineageNode(_message.Message):
         kind: _model_pb2.ModelKind.ValueType = ...,
         deleted: _builtins.bool = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "metadata", b"metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deleted", b"deleted", "kind", b"kind", "model_version", b"model_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "deleted", b"deleted", "kind", b"kind", "metadata", b"metadata", "model_version", b"model_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1027,16 +1043,20 @@ class VerifyModelVersionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`name`, `name@3`, `name@alias` or a full name."""
+    request_id: _builtins.str
+    """See the service."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1078,8 +1098,11 @@ class CollectGarbageRequest(_message.Message):
 
     DRY_RUN_FIELD_NUMBER: _builtins.int
     GRACE_PERIOD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     dry_run: _builtins.bool
     """Only say what would be deleted."""
+    request_id: _builtins.str
+    """See the service."""
     @_builtins.property
     def grace_period(self) -> _duration_pb2.Duration:
         """Spare what is younger. Unset: one hour. Negative: INVALID_ARGUMENT."""
@@ -1089,10 +1112,11 @@ class CollectGarbageRequest(_message.Message):
         *,
         dry_run: _builtins.bool = ...,
         grace_period: _duration_pb2.Duration | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grace_period", b"grace_period"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "grace_period", b"grace_period"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "grace_period", b"grace_period", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1140,7 +1164,9 @@ class DownloadModelVersionRequest(_message.Message):
     name: _builtins.str
     """`name`, `name@3`, `name@alias` or a full name."""
     offset: _builtins.int
-    """Start the first of the files at this byte: to resume. Beyond its end: OUT_OF_RANGE."""
+    """Start the first of the files at this byte: to resume. Beyond its end: OUT_OF_RANGE. The digest
+    of a file is always that of all its bytes.
+    """
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these paths. Empty: all. NOT_FOUND names one that does not exist."""

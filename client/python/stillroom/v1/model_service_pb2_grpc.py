@@ -259,7 +259,9 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def VerifyModelVersion(self, request, context):
-        """Hashes a version's files again. Response: VerifyModelVersionResponse.
+        """Hashes a version's files again. What is damaged is refused from then on with DATA_LOSS
+        (QUARANTINED) until the same bytes are published, imported or pulled again, or found whole.
+        Response: VerifyModelVersionResponse.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -274,7 +276,7 @@ class ModelServiceServicer:
 
     def DownloadModelVersion(self, request, context):
         """Streams the files of a version: first the version itself, then for each file its ModelFile and
-        its bytes.
+        its bytes. DATA_LOSS (QUARANTINED) before the first message when one of them is damaged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -85,12 +85,15 @@ class ModelServiceStub:
     commit that the revision named when it began. Response: PullModelResponse.
     """
     VerifyModelVersion: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.VerifyModelVersionRequest, _operations_pb2.Operation]
-    """Hashes a version's files again. Response: VerifyModelVersionResponse."""
+    """Hashes a version's files again. What is damaged is refused from then on with DATA_LOSS
+    (QUARANTINED) until the same bytes are published, imported or pulled again, or found whole.
+    Response: VerifyModelVersionResponse.
+    """
     CollectGarbage: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.CollectGarbageRequest, _operations_pb2.Operation]
     """Deletes blobs that nothing refers to. Response: CollectGarbageResponse."""
     DownloadModelVersion: _grpc.UnaryStreamMultiCallable[_model_service_pb2.DownloadModelVersionRequest, _model_service_pb2.DownloadModelVersionResponse]
     """Streams the files of a version: first the version itself, then for each file its ModelFile and
-    its bytes.
+    its bytes. DATA_LOSS (QUARANTINED) before the first message when one of them is damaged.
     """
 
 @_typing.type_check_only
@@ -149,12 +152,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
     commit that the revision named when it began. Response: PullModelResponse.
     """
     VerifyModelVersion: _aio.UnaryUnaryMultiCallable[_model_service_pb2.VerifyModelVersionRequest, _operations_pb2.Operation]  # type: ignore[assignment]
-    """Hashes a version's files again. Response: VerifyModelVersionResponse."""
+    """Hashes a version's files again. What is damaged is refused from then on with DATA_LOSS
+    (QUARANTINED) until the same bytes are published, imported or pulled again, or found whole.
+    Response: VerifyModelVersionResponse.
+    """
     CollectGarbage: _aio.UnaryUnaryMultiCallable[_model_service_pb2.CollectGarbageRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Deletes blobs that nothing refers to. Response: CollectGarbageResponse."""
     DownloadModelVersion: _aio.UnaryStreamMultiCallable[_model_service_pb2.DownloadModelVersionRequest, _model_service_pb2.DownloadModelVersionResponse]  # type: ignore[assignment]
     """Streams the files of a version: first the version itself, then for each file its ModelFile and
-    its bytes.
+    its bytes. DATA_LOSS (QUARANTINED) before the first message when one of them is damaged.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -306,7 +312,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.VerifyModelVersionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
-        """Hashes a version's files again. Response: VerifyModelVersionResponse."""
+        """Hashes a version's files again. What is damaged is refused from then on with DATA_LOSS
+        (QUARANTINED) until the same bytes are published, imported or pulled again, or found whole.
+        Response: VerifyModelVersionResponse.
+        """
 
     @_abc_1.abstractmethod
     def CollectGarbage(
@@ -323,7 +332,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_model_service_pb2.DownloadModelVersionResponse], _abc.AsyncIterator[_model_service_pb2.DownloadModelVersionResponse]]:
         """Streams the files of a version: first the version itself, then for each file its ModelFile and
-        its bytes.
+        its bytes. DATA_LOSS (QUARANTINED) before the first message when one of them is damaged.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
