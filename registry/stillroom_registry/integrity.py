@@ -18,7 +18,7 @@ from stillroom_registry.errors import DataLoss
 from stillroom_registry.reading import versions_of
 from stillroom_registry.schema import blobs, models, version_files, versions
 from stillroom_registry.stored import batches
-from stillroom_registry.values import Clock, File, ModelVersion, Verification
+from stillroom_registry.values import Clock, File, IntegrityState, ModelVersion, Verification
 
 _SHOWN = 3
 _VERDICT = (
@@ -119,6 +119,22 @@ class Integrity:
                 )
             }
             return tuple(versions_of(connection, rows[each].name, [rows[each]])[0] for each in ids)
+
+    def state(self) -> IntegrityState:
+        """Asked at every scrape: two short statements by index."""
+        files = version_files
+        damaged = (
+            sa.select(sa.func.count(files.c.version_id.distinct()))
+            .join(blobs, blobs.c.digest == files.c.digest)
+            .where(blobs.c.damage.is_not(None))
+        )
+        used = sa.exists().where(files.c.digest == blobs.c.digest)
+        oldest = sa.select(blobs.c.check_time).where(used).order_by(blobs.c.check_time).limit(1)
+        with self._database.read() as connection:
+            return IntegrityState(
+                connection.execute(damaged).scalar_one(),
+                connection.execute(oldest).scalar_one_or_none(),
+            )
 
     def _damaged(self) -> frozenset[str]:
         current = self._database.data_version()

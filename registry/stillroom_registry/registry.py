@@ -38,6 +38,7 @@ from stillroom_registry.values import (
     Clock,
     File,
     GarbageReport,
+    IntegrityState,
     Lineage,
     LineageEdge,
     LineageNode,
@@ -56,6 +57,7 @@ __all__ = [
     "AliasEvent",
     "File",
     "GarbageReport",
+    "IntegrityState",
     "Lineage",
     "LineageEdge",
     "LineageNode",
@@ -322,6 +324,10 @@ class Registry:
         Verifying them in turn reaches every blob of every version: what is shared, once.
         """
         return self._integrity.due(before, limit)
+
+    def integrity_state(self) -> IntegrityState:
+        """How many versions are in quarantine, and how long ago the bytes were looked at."""
+        return self._integrity.state()
 
     def usage(self) -> Usage:
         """How many bytes are stored, and how many may be."""

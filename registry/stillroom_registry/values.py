@@ -143,6 +143,15 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class IntegrityState:
+    """Of live versions: how many have a file in quarantine, and when the file that was looked at
+    least recently was; None when there is none."""
+
+    quarantined_versions: int
+    oldest_check: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Bytes of all stored blobs, those that wait for the collector included, and their limit."""
 

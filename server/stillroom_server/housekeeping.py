@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from stillroom_registry.errors import StillroomError
+from stillroom_registry.errors import Cancelled, StillroomError
 from stillroom_registry.names import ModelRef
 from stillroom_registry.values import ModelKind, system_clock
 from stillroom_server.parts import Parts
@@ -16,13 +17,14 @@ from stillroom_server.rpc.health import Health
 
 _LOOK_SECONDS = 0.5
 _EXPIRE_SECONDS = 600.0
+_SCRUB_SECONDS = 300.0
 _GARBAGE_GRACE = timedelta(hours=1)
 _PAGE = 1000
 _log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """Two loops in the event loop; a failing round is logged and tried again."""
+    """Loops in the event loop; a failing round is logged and tried again."""
 
     def __init__(
         self,
@@ -38,6 +40,8 @@ class Housekeeper:
         self._seen: int | None = None
         self._names: frozenset[str] = frozenset()
         self._tasks: list[asyncio.Task[None]] = []
+        # A thread of its own: a round may take hours, and requests share the others.
+        self._scrubbing = ThreadPoolExecutor(1, thread_name_prefix="scrub")
 
     async def start(self) -> None:
         """Looks once, then goes on in the background."""
@@ -46,14 +50,19 @@ class Housekeeper:
         self._tasks = [
             asyncio.create_task(self._repeat(self.look, _LOOK_SECONDS), name="models"),
             asyncio.create_task(self._repeat(self.expire, _EXPIRE_SECONDS), name="expiry"),
+            asyncio.create_task(self._repeat(self.scrub, _SCRUB_SECONDS), name="scrub"),
         ]
 
     async def stop(self) -> None:
-        """Ends both loops."""
+        """Ends the loops."""
+        if self._parts.scrubber is not None:
+            self._parts.scrubber.stop()
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        # Not before its thread has let go of the registry.
+        await asyncio.to_thread(self._scrubbing.shutdown)
 
     async def look(self) -> None:
         """Health and series for the models that are there now; reads only what has changed."""
@@ -78,6 +87,13 @@ class Housekeeper:
         kept = timedelta(days=parts.settings.operation_days)
         await asyncio.to_thread(parts.operations.forget_ended, now - kept)
         await asyncio.to_thread(parts.registry.collect_garbage, grace=_GARBAGE_GRACE, now=now)
+
+    async def scrub(self) -> None:
+        """Hashes again what nobody looked at for long; see ``Scrubber``."""
+        scrubber = self._parts.scrubber
+        if scrubber is not None:
+            with contextlib.suppress(Cancelled):
+                await asyncio.get_running_loop().run_in_executor(self._scrubbing, scrubber.run)
 
     def _models(self) -> dict[str, ModelKind]:
         found: dict[str, ModelKind] = {}

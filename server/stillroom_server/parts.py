@@ -34,6 +34,7 @@ from stillroom_server.inference.registry_models import (
     student_pool,
 )
 from stillroom_server.inference.transformer.lanes import Lanes
+from stillroom_server.maintenance.scrub import Scrubber
 from stillroom_server.observability.metrics import (
     ClassifyMetrics,
     EmbedMetrics,
@@ -59,7 +60,10 @@ from stillroom_server.teachers.transport.client import GrpcEngineLink
 from stillroom_server.uploads.mentions import mentioned
 from stillroom_server.uploads.store import UploadStore
 
-OPERATION_KINDS = ("distill", "evaluate_classifier", "import", "pull", "push", "train_classifier")
+OPERATION_KINDS = (
+    *("collect_garbage", "distill", "evaluate_classifier", "import", "pull", "push"),
+    *("train_classifier", "verify"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Parts:
     watcher: OperationWatcher
     supervisor: RunnerSupervisor
     uploads: UploadStore
+    scrubber: Scrubber | None
     roots: AllowedRoots
     pool: StudentPool
     classifiers: ClassifierPool
@@ -152,6 +157,7 @@ def build(
             max_total_bytes=settings.max_uploads_bytes,
             in_use=lambda: _uploads_in_use(operations),
         ),
+        scrubber=_scrubber(settings, registry, clock),
         roots=AllowedRoots(settings.allow_root),
         pool=student_pool(
             registry,
@@ -187,12 +193,27 @@ def executor_settings(settings: Settings) -> dict[str, Any]:
         "hub_timeout_seconds": settings.hub_timeout_seconds,
         "max_import_files": settings.max_import_files,
         "max_import_bytes": settings.max_import_bytes,
+        "registry_quota_bytes": settings.registry_quota_bytes,
         "device": settings.device,
         "dtype": settings.teacher_dtype,
         "feature_cache_bytes": settings.feature_cache_bytes,
         "log_level": settings.log_level,
         "log_format": settings.log_format,
     }
+
+
+def _scrubber(
+    settings: Settings, registry: Registry, clock: Callable[[], datetime]
+) -> Scrubber | None:
+    """None when nothing is to be looked at again."""
+    if not settings.scrub_days:
+        return None
+    return Scrubber(
+        registry,
+        interval=timedelta(days=settings.scrub_days),
+        bytes_per_second=settings.scrub_bytes_per_second,
+        now=clock,
+    )
 
 
 def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -> Teachers:
@@ -313,7 +334,49 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         (),
         lambda: {(): float(parts.teachers.held)},
     )
+    _registry_gauges(parts, metrics)
     _estimate_gauges(RecentAccuracy(parts.ledger), metrics)
+
+
+def _registry_gauges(parts: Parts, metrics: CollectorRegistry) -> None:
+    registry = parts.registry
+
+    def gauge(name: str, text: str, read: Callable[[], float | None]) -> None:
+        def labeled() -> Mapping[tuple[str, ...], float]:
+            value = read()
+            return {} if value is None else {(): value}
+
+        GaugeCollector(metrics, f"stillroom_registry_{name}", text, (), labeled)
+
+    gauge(
+        "used_bytes",
+        "Bytes of the files of all models, those that wait for a collection included",
+        lambda: registry.usage().used_bytes,
+    )
+    gauge(
+        "quota_bytes",
+        "How many there may be; missing without registry_quota_bytes",
+        lambda: registry.usage().quota_bytes,
+    )
+    gauge(
+        "quarantined_versions",
+        "Versions with a file that was found damaged",
+        lambda: registry.integrity_state().quarantined_versions,
+    )
+    gauge(
+        "oldest_check_timestamp_seconds",
+        "When the file that was looked at least recently was; missing while there is none",
+        lambda: _seconds(registry.integrity_state().oldest_check),
+    )
+    gauge(
+        "last_scrub_timestamp_seconds",
+        "When the scrubber had last looked at all that was due; missing until then",
+        lambda: None if parts.scrubber is None else _seconds(parts.scrubber.last_round),
+    )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
 
 
 def _estimate_gauges(recent: RecentAccuracy, metrics: CollectorRegistry) -> None:

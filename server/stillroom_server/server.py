@@ -70,7 +70,9 @@ class Server:
         directory = stack.enter_context(DataDirectory.open(settings.data_dir))
         database = Database.open(directory.path / DATABASE_FILE)
         stack.callback(database.close)
-        registry = Registry.open(directory.path, database=database)
+        registry = Registry.open(
+            directory.path, database=database, quota_bytes=settings.registry_quota_bytes or None
+        )
         stack.callback(registry.close)
         metrics = CollectorRegistry()
         build_info(metrics, server_info.version())

@@ -116,10 +116,22 @@ class Settings(BaseSettings):
     )
     max_import_files: int = Field(2_000, ge=1, description="files of an imported model")
     max_import_bytes: int = Field(50_000 * MEGABYTE, ge=1, description="bytes of an imported model")
+    registry_quota_bytes: int = Field(
+        0, ge=0, description="bytes of the files of all models; 0: what the disk holds"
+    )
     operation_days: float = Field(
         30, gt=0, description="days until an ended operation is forgotten"
     )
     upload_hours: float = Field(24, gt=0, description="hours until an unused upload is discarded")
+    scrub_days: float = Field(
+        30,
+        ge=0,
+        le=36_500,
+        description="days after which stored files are hashed again in the background; 0: never",
+    )
+    scrub_bytes_per_second: int = Field(
+        20 * MEGABYTE, ge=MEGABYTE, description="bytes a second that this reads at most"
+    )
 
     # Work
     student_engine: Literal["auto", "onnxruntime", "gather"] = Field(

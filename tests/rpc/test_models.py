@@ -78,7 +78,8 @@ def test_aliases_move_and_requests_repeat_safely(stub: ModelServiceStub) -> None
         ("ListModels", pb.ListModelsRequest(page_size=-1), "INVALID_ARGUMENT", "page_size"),
         ("ListModels", pb.ListModelsRequest(page_token="?"), "INVALID_ARGUMENT", "page_token"),
         ("ListModels", pb.ListModelsRequest(kind=77), "INVALID_ARGUMENT", "kind"),  # type: ignore[arg-type]
-        ("ListModels", pb.ListModelsRequest(filter="a"), "UNIMPLEMENTED", "filter"),
+        ("ListModels", pb.ListModelsRequest(filter="name ="), "INVALID_ARGUMENT", "filter"),
+        ("ListModels", pb.ListModelsRequest(order_by="size"), "INVALID_ARGUMENT", "order_by"),
         ("GetModel", pb.GetModelRequest(name="s@1"), "INVALID_ARGUMENT", "name"),
         ("GetModel", pb.GetModelRequest(name="gone"), "NOT_FOUND", None),
         ("GetModelVersion", pb.GetModelVersionRequest(name=""), "INVALID_ARGUMENT", "name"),

@@ -20,6 +20,8 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
     from stillroom_server.distillation.executor import DistillExecutor
     from stillroom_server.imports.executor import ImportExecutor
     from stillroom_server.imports.step import TeacherImport
+    from stillroom_server.maintenance.collect import CollectGarbageExecutor
+    from stillroom_server.maintenance.verify import VerifyExecutor
     from stillroom_server.sync.pull import PullExecutor
     from stillroom_server.sync.push import PushExecutor
 
@@ -32,6 +34,8 @@ def build(settings_json: Mapping[str, Any], registry: Registry) -> dict[str, Exe
         EvaluateClassifierExecutor(settings_json, registry),
         PushExecutor(settings_json, registry),
         PullExecutor(settings_json, registry),
+        VerifyExecutor(registry),
+        CollectGarbageExecutor(registry),
     )
 
 

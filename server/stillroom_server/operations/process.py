@@ -82,7 +82,8 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
     threading.Thread(target=_listen, args=(stdin, limit, stop), name="stdin", daemon=True).start()
     os.nice(settings.nice)
 
-    registry = Registry.open(data_dir)
+    quota = settings_json.get("registry_quota_bytes") or None
+    registry = Registry.open(data_dir, quota_bytes=quota)
     store = OperationStore(
         registry.database,
         lambda: datetime.now(UTC),

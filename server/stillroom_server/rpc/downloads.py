@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from stillroom.v1 import model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 from stillroom_registry.errors import NotFound, OutOfRange
+from stillroom_registry.integrity import quarantined
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import File, ModelVersion
 from stillroom_server.rpc import translate
@@ -23,6 +24,9 @@ async def download(
 ) -> AsyncIterator[pb.DownloadModelVersionResponse]:
     """The version, then each chosen file and its bytes; one chunk is in memory at a time."""
     files = _chosen(version, list(request.paths))
+    damaged = [file for file in registry.damaged_files(version) if file in files]
+    if damaged:
+        raise quarantined(version, damaged)
     translate.not_negative(request.offset, "offset")
     if files and request.offset > files[0].size:
         raise OutOfRange(

@@ -12,13 +12,14 @@ from stillroom_registry.errors import StillroomError
 
 
 @contextmanager
-def at_field(field: str) -> Iterator[None]:
-    """Names ``field`` in every domain error on its way out: what raised it cannot know where in a
-    request its argument stood."""
+def at_field(field: str, *, instead_of: str | None = None) -> Iterator[None]:
+    """Names ``field`` in every domain error on its way out, or in those that name ``instead_of``:
+    what raised it cannot know where in a request its argument stood."""
     try:
         yield
     except StillroomError as error:
-        error.field = field
+        if instead_of is None or error.field == instead_of:
+            error.field = field
         raise
 
 

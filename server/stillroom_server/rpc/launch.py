@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from google.longrunning import operations_pb2
@@ -19,6 +19,7 @@ from stillroom_server.operations.model import Json, Operation
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.rpc import translate
 from stillroom_server.rpc.corpora import Texts
+from stillroom_server.rpc.described import check_description, check_labels
 from stillroom_server.rpc.drafts import COMPLETE, Draft
 from stillroom_server.rpc.estimates import Estimate, Estimates
 from stillroom_server.rpc.fields import at_field, set_fields
@@ -27,11 +28,6 @@ from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.spool import Spool
 from stillroom_server.security.paths import AllowedRoots
 from stillroom_server.uploads.store import UploadStore
-
-_MAX_DESCRIPTION_BYTES = 4096
-_MAX_LABELS = 64
-_MAX_LABEL_KEY = 63
-_MAX_LABEL_VALUE_BYTES = 256
 
 
 class Launcher:
@@ -71,11 +67,8 @@ class Launcher:
         named = bool(request.name) or not draft.name
         if named:
             check_model_name(request.name, "name")
-        if len(request.description.encode()) > _MAX_DESCRIPTION_BYTES:
-            raise InvalidArgument(
-                f"description is longer than {_MAX_DESCRIPTION_BYTES} bytes", field="description"
-            )
-        _check_labels(request.labels)
+        check_description(request.description, "description")
+        check_labels(request.labels, "labels")
         if named and kind is not None:
             self._check_kind(request.name, kind)
         return {
@@ -135,8 +128,8 @@ class Launcher:
         estimate: Estimate | None = None,
         in_transaction: Callable[[Connection, Operation], None] | None = None,
     ) -> operations_pb2.Operation:
-        """An operation of ``kind`` that makes a version of the model ``target``, or the one that
-        the same ``request_id`` made before; of ``spool``, it keeps what it reads. The ledger is
+        """An operation of ``kind`` on the model ``target``, or the one that the same ``request_id``
+        made before; of ``spool``, it keeps what it reads. The ledger is
         told the ``estimate``, or the one that is made here, if any can be; ``in_transaction`` may
         write more with a new operation."""
         message: Message = request
@@ -172,20 +165,4 @@ class Launcher:
                 reason="KIND_MISMATCH",
                 field="name",
                 metadata={"model": name, "kind": existing.kind},
-            )
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    if len(labels) > _MAX_LABELS:
-        raise InvalidArgument(f"{len(labels)} labels; at most {_MAX_LABELS}", field="labels")
-    for key, value in labels.items():
-        plain = key.replace("_", "").replace("-", "")
-        wrong_key = not (plain.isascii() and plain.isalnum() and key == key.lower())
-        if wrong_key or len(key) > _MAX_LABEL_KEY or not key[0].isalpha():
-            raise InvalidArgument(
-                f"the label key {key[:80]!r} must match [a-z][a-z0-9_-]{{0,62}}", field="labels"
-            )
-        if len(value.encode()) > _MAX_LABEL_VALUE_BYTES:
-            raise InvalidArgument(
-                f"the label {key!r} is longer than {_MAX_LABEL_VALUE_BYTES} bytes", field="labels"
             )

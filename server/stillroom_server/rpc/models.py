@@ -14,10 +14,13 @@ from stillroom_registry.names import ModelRef
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelVersion
 from stillroom_server.operations.model import Json
-from stillroom_server.rpc import translate
+from stillroom_server.rpc import lineage as lineages
+from stillroom_server.rpc import translate, upkeep
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
+from stillroom_server.rpc.changes import ModelChange
 from stillroom_server.rpc.downloads import download
+from stillroom_server.rpc.fields import at_field
 from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.idempotency import Idempotency
 from stillroom_server.rpc.launch import Launcher
@@ -46,20 +49,24 @@ class ModelServicer:
         once: Idempotency,
         admission: Admission,
         syncs: HubSyncs,
+        *,
+        max_response_bytes: int,
     ) -> None:
         self._syncs = syncs
+        self._max_response_bytes = max_response_bytes
         self._registry = registry
         self._launcher = launcher
         self._once = once
         self._admission = admission
 
     async def ListModels(self, request: pb.ListModelsRequest, call: Call) -> pb.ListModelsResponse:
-        translate.refuse_later(filter=request.filter, order_by=request.order_by)
         page = await in_thread(
             self._registry.list_models,
             request.page_size,
             request.page_token,
             kind=translate.kind(request.kind, "kind"),
+            filter=request.filter,
+            order_by=request.order_by,
         )
         return pb.ListModelsResponse(
             models=[translate.model(item) for item in page.items],
@@ -71,6 +78,22 @@ class ModelServicer:
         return pb.GetModelResponse(
             model=translate.model(await in_thread(self._registry.get_model, name))
         )
+
+    async def UpdateModel(
+        self, request: pb.UpdateModelRequest, call: Call
+    ) -> pb.UpdateModelResponse:
+        change = ModelChange.of(request)
+
+        def update() -> pb.UpdateModelResponse:
+            changed = self._registry.update_model(
+                change.name,
+                description=change.description,
+                labels=change.labels,
+                etag=request.model.etag or None,
+            )
+            return pb.UpdateModelResponse(model=translate.model(changed))
+
+        return await self._once.run(request, pb.UpdateModelResponse, update)
 
     async def DeleteModel(
         self, request: pb.DeleteModelRequest, call: Call
@@ -96,7 +119,13 @@ class ModelServicer:
             syncs = self._syncs.of_versions(name, [item.version for item in found.items])
             return pb.ListModelVersionsResponse(
                 model_versions=[
-                    translate.version(item, aliases, syncs[item.version]) for item in found.items
+                    translate.version(
+                        item,
+                        aliases,
+                        syncs[item.version],
+                        damaged=self._registry.damaged_files(item),
+                    )
+                    for item in found.items
                 ],
                 next_page_token=found.next_page_token,
             )
@@ -160,6 +189,45 @@ class ModelServicer:
 
         return await self._once.run(request, pb.DeleteModelAliasResponse, delete)
 
+    async def RollBackModelAlias(
+        self, request: pb.RollBackModelAliasRequest, call: Call
+    ) -> pb.RollBackModelAliasResponse:
+        name = translate.model_name(request.model, "model")
+        expected = request.expected_version if request.HasField("expected_version") else None
+
+        def roll_back() -> pb.RollBackModelAliasResponse:
+            alias = self._registry.roll_back_alias(
+                name, request.alias, who=call.actor or None, expected_version=expected
+            )
+            return pb.RollBackModelAliasResponse(alias=translate.alias(alias))
+
+        return await self._once.run(request, pb.RollBackModelAliasResponse, roll_back)
+
+    async def ListAliasEvents(
+        self, request: pb.ListAliasEventsRequest, call: Call
+    ) -> pb.ListAliasEventsResponse:
+        page = await in_thread(
+            self._registry.list_alias_events,
+            translate.model_name(request.parent, "parent"),
+            request.alias or None,
+            request.page_size,
+            request.page_token,
+        )
+        return pb.ListAliasEventsResponse(
+            events=[translate.alias_event(event) for event in page.items],
+            next_page_token=page.next_page_token,
+        )
+
+    async def GetLineage(self, request: pb.GetLineageRequest, call: Call) -> pb.GetLineageResponse:
+        ref = ModelRef.parse(request.name, field="name")
+
+        def found() -> pb.GetLineageResponse:
+            with at_field("name", instead_of="model"):
+                lineage = self._registry.lineage(ref, request.depth)
+            return lineages.response(lineage, self._max_response_bytes)
+
+        return await in_thread(found)
+
     async def ImportModel(
         self, request: pb.ImportModelRequest, call: Call
     ) -> operations_pb2.Operation:
@@ -173,19 +241,35 @@ class ModelServicer:
     async def PullModel(self, request: pb.PullModelRequest, call: Call) -> operations_pb2.Operation:
         return await in_thread(self._syncs.pull, request)
 
+    async def VerifyModelVersion(
+        self, request: pb.VerifyModelVersionRequest, call: Call
+    ) -> operations_pb2.Operation:
+        return await in_thread(upkeep.launch_verify, self._launcher, request)
+
+    async def CollectGarbage(
+        self, request: pb.CollectGarbageRequest, call: Call
+    ) -> operations_pb2.Operation:
+        return await in_thread(upkeep.launch_collect, self._launcher, request)
+
     async def DownloadModelVersion(
         self, request: pb.DownloadModelVersionRequest, call: Call
     ) -> AsyncIterator[pb.DownloadModelVersionResponse]:
         ref = ModelRef.parse(request.name, field="name")
-        version = await in_thread(self._registry.resolve, ref)
+        version = await in_thread(self._resolve, ref)
         message = await in_thread(self._message, version)
         with self._admission.stream():
             async for part in download(self._registry, version, message, request):
                 yield part
 
     def _version(self, ref: ModelRef) -> model_pb2.ModelVersion:
-        return self._message(self._registry.resolve(ref))
+        return self._message(self._resolve(ref))
+
+    def _resolve(self, ref: ModelRef) -> ModelVersion:
+        with at_field("name", instead_of="model"):
+            return self._registry.resolve(ref)
 
     def _message(self, version: ModelVersion) -> model_pb2.ModelVersion:
         syncs = self._syncs.of_versions(version.model, [version.version])[version.version]
-        return translate.version(version, self._registry.get_model(version.model).aliases, syncs)
+        aliases = self._registry.get_model(version.model).aliases
+        damaged = self._registry.damaged_files(version)
+        return translate.version(version, aliases, syncs, damaged=damaged)

@@ -22,6 +22,7 @@ from stillroom_server.rpc import (
     operations,
     reflection,
     server_info,
+    upkeep,
     uploads,
 )
 from stillroom_server.rpc.admission import Admission
@@ -78,6 +79,8 @@ def _servicers(parts: Parts) -> dict[str, object]:
                 result, registry
             ),
             classifier_operations.EVALUATE: classifier_operations.evaluate_response,
+            upkeep.VERIFY: upkeep.verify_response,
+            upkeep.COLLECT_GARBAGE: upkeep.collect_response,
             hub_sync.PUSH: hub_sync.push_response,
             hub_sync.PULL: lambda result: hub_sync.pull_response(result, registry),
         }
@@ -121,7 +124,12 @@ def _servicers(parts: Parts) -> dict[str, object]:
             max_texts=settings.max_texts,
         ),
         models.DESCRIPTOR: models.ModelServicer(
-            registry, launcher, Idempotency(parts.requests), admission, syncs
+            registry,
+            launcher,
+            Idempotency(parts.requests),
+            admission,
+            syncs,
+            max_response_bytes=settings.max_response_bytes,
         ),
         operations.LONGRUNNING: long_running,
         operations.DESCRIPTOR: long_running,

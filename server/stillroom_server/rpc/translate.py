@@ -9,10 +9,10 @@ from typing import Any
 from google.protobuf import struct_pb2, timestamp_pb2
 
 from stillroom.v1 import common_pb2, model_pb2
-from stillroom_registry.errors import InvalidArgument, NotFound, Unimplemented
+from stillroom_registry.errors import InvalidArgument, NotFound
 from stillroom_registry.names import ModelRef
 from stillroom_registry.registry import Registry
-from stillroom_registry.values import Alias, Model, ModelKind, ModelVersion
+from stillroom_registry.values import Alias, AliasEvent, File, Model, ModelKind, ModelVersion
 from stillroom_server.rpc import fidelity_messages
 
 KINDS = {
@@ -57,6 +57,8 @@ def version(
     value: ModelVersion,
     aliases: Mapping[str, int],
     syncs: Iterable[model_pb2.HubSync] = (),
+    *,
+    damaged: Iterable[File] = (),
 ) -> model_pb2.ModelVersion:
     """A version; ``aliases`` are all those of its model."""
     # A classifier's report is its training's, and a file of its own.
@@ -74,6 +76,7 @@ def version(
         create_time=timestamp(value.create_time),
         fidelity=None if report is None else fidelity_messages.report(report),
         hub_syncs=syncs,
+        damaged_files=[file(entry.path, entry.digest, entry.size) for entry in damaged],
     )
 
 
@@ -97,6 +100,17 @@ def alias(value: Alias) -> model_pb2.ModelAlias:
         name=f"models/{value.model}/aliases/{value.alias}",
         version=value.version,
         update_time=timestamp(value.update_time),
+    )
+
+
+def alias_event(value: AliasEvent) -> model_pb2.AliasEvent:
+    """A move of an alias."""
+    return model_pb2.AliasEvent(
+        alias=f"models/{value.model}/aliases/{value.alias}",
+        from_version=value.from_version or 0,
+        to_version=value.to_version or 0,
+        actor=value.who or "",
+        event_time=timestamp(value.time),
     )
 
 
@@ -163,18 +177,3 @@ def positive(value: int, field: str) -> None:
     """InvalidArgument on ``field`` unless ``value`` is 1 or more."""
     if value < 1:
         raise InvalidArgument(f"{field} is {value}; it must be 1 or more", field=field)
-
-
-def refuse_later(**values: object) -> None:
-    """Unimplemented when a field of the protocol is set that this version does not read yet.
-
-    Ignoring it would answer another question than was asked.
-    """
-    for field, value in values.items():
-        if value:
-            raise Unimplemented(
-                f"the field {field} is part of the protocol but not of this server's version",
-                reason="FIELD_NOT_IMPLEMENTED",
-                field=field,
-                metadata={"field": field},
-            )
