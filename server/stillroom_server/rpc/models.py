@@ -231,15 +231,15 @@ class ModelServicer:
     async def ImportModel(
         self, request: pb.ImportModelRequest, call: Call
     ) -> operations_pb2.Operation:
-        return await in_thread(self._launcher.launch_import, request)
+        return await self._launcher.estimates.in_thread(self._launcher.launch_import, request)
 
     async def PushModelVersion(
         self, request: pb.PushModelVersionRequest, call: Call
     ) -> operations_pb2.Operation:
-        return await in_thread(self._syncs.push, request)
+        return await self._launcher.estimates.in_thread(self._syncs.push, request)
 
     async def PullModel(self, request: pb.PullModelRequest, call: Call) -> operations_pb2.Operation:
-        return await in_thread(self._syncs.pull, request)
+        return await self._launcher.estimates.in_thread(self._syncs.pull, request)
 
     async def VerifyModelVersion(
         self, request: pb.VerifyModelVersionRequest, call: Call
