@@ -16,6 +16,7 @@ from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.operations.context import OperationContext
 from stillroom_server.operations.control import AttemptControl
 from stillroom_server.operations.model import Operation, OperationError
+from stillroom_server.operations.observer import NoMeter
 from stillroom_server.operations.store import OperationStore
 from stillroom_server.security.secret import Secret
 from stillroom_server.sync.jobs import PullJob, PushJob
@@ -34,6 +35,16 @@ class Killed(BaseException):
     """The process is gone: nothing more of the attempt happens."""
 
 
+class Traffic(NoMeter):
+    """The bytes that operations said went over the network."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def moved(self, network_bytes: int) -> None:
+        self.total += network_bytes
+
+
 class Room:
     """Waiting takes no time here: ``waited`` has the seconds. ``die_waiting`` kills instead."""
 
@@ -48,6 +59,7 @@ class Room:
         self.outbox = Outbox(self.registry.database, self.clock)
         self.status = SyncStatus(self.outbox, self.store)
         self.waited: list[float] = []
+        self.traffic = Traffic()
         self.die_waiting = False
         self.settings = SyncSettings(
             push=True,
@@ -122,6 +134,7 @@ class Room:
         assert claim is not None
         assert claim.operation_id == operation
         control = AttemptControl(claim)
+        control.meter = self.traffic
         executors: dict[str, Any] = {
             "push": PushExecutor(self.settings, self.registry, clock=self.clock, wait=self._wait),
             "pull": PullExecutor(self.settings, self.registry, clock=self.clock),

@@ -125,6 +125,28 @@ def test_after_a_crash_it_fetches_the_same_commit_and_only_what_is_missing(room:
     assert len(whole & again) <= 1  # at most the one that was under way
 
 
+def test_bytes_count_when_they_come_and_not_again_when_they_are_there(room: Room) -> None:
+    room.push(room.publish())
+    remote = room.hub.store.contents(REPO)
+    operation = room.queue_pull("copy")
+
+    def die() -> None:
+        if room.hub.calls("GET /org/mini/resolve") >= 3:
+            raise Killed
+
+    room.hub.requests.clear()
+    room.traffic.total = 0
+    with pytest.raises(Killed):
+        room.run(operation, on_check=die)
+    first = room.traffic.total
+    assert first > 0
+    room.run(operation)
+    version = room.registry.resolve("copy")
+    assert len(remote) > 3
+    fetched = sum(file.size for file in version.files if file.path in remote)
+    assert first < room.traffic.total <= fetched
+
+
 def test_a_file_that_arrives_damaged_is_fetched_again(room: Room) -> None:
     room.push(room.publish())
     repo = room.hub.store.repos["models", REPO]

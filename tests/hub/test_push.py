@@ -59,11 +59,12 @@ def test_a_version_is_one_commit_and_then_a_tag(room: Room) -> None:
 def test_what_is_there_already_is_not_sent_again(room: Room) -> None:
     version = room.publish()
     first = room.push(version)
-    sent = room.hub.calls("/storage/")
+    sent, moved = room.hub.calls("/storage/"), room.traffic.total
+    assert moved >= sum(file.size for file in version.files if file.path not in GENERATED)
     again = room.push(version, tag="later")
     assert again == {**first, "changed": False}
     assert room.hub.commits(REPO) == [f"Publish {version.name}"]
-    assert room.hub.calls("/storage/") == sent
+    assert (room.hub.calls("/storage/"), room.traffic.total) == (sent, moved)
     assert room.hub.store.repos["models", REPO].tags == {"later": first["commit"]}
 
 

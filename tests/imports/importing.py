@@ -22,6 +22,7 @@ class Context:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self.reported: list[tuple[str, int, int]] = []
+        self.network_bytes = 0
         self.result: Any = None
         self.lost = False
         self.cancel_in: str | None = None
@@ -29,6 +30,9 @@ class Context:
     def progress(self, phase: str, done: int, total: int, *, unit: str, message: str = "") -> None:
         assert phase in ImportExecutor.phases
         self.reported.append((phase, done, total))
+
+    def moved(self, network_bytes: int) -> None:
+        self.network_bytes += network_bytes
 
     def check_cancelled(self) -> None:
         if self.cancel_in and self.reported and self.reported[-1][0] == self.cancel_in:

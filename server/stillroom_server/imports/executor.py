@@ -42,6 +42,7 @@ class Context(Protocol):
     def progress(
         self, phase: str, done: int, total: int, *, unit: str, message: str = ""
     ) -> None: ...
+    def moved(self, network_bytes: int) -> None: ...
     def check_cancelled(self) -> None: ...
     def confirm(self) -> None: ...
 
@@ -84,7 +85,9 @@ class ImportExecutor:
             context.progress("fetch", done, total, unit="bytes")
 
         keep = context.workspace / "download"
-        fetched = fetch(source, folder, self._settings, on_progress, keep=keep)
+        fetched = fetch(
+            source, folder, self._settings, on_progress, keep=keep, on_fetched=context.moved
+        )
         skipped = list(fetched.skipped)
         context.progress("verify", 0, 2, unit="checks")
         recognized = recognize(folder, skipped)

@@ -46,14 +46,17 @@ def download(
     access: HubAccess,
     keep: Path,
     on_bytes: OnBytes,
+    on_fetched: Callable[[int], None] = lambda _: None,
 ) -> HubSnapshot:
     """Brings the wanted files of ``repo`` at ``revision`` (None: the default branch) into
     ``destination``, an empty folder.
 
     Files lie in ``keep`` first, a folder on the same disk that outlasts the call: what an earlier
     call brought there whole is not fetched again. ``on_bytes`` is told the bytes done and in all;
-    it may raise to stop. Raises InvalidArgument (IMPORT_TOO_LARGE, UNSAFE_FILE), what
-    ``translated`` lists, DataLoss (HUB_FILE_CORRUPT) for a file that comes damaged time and again.
+    it may raise to stop. ``on_fetched`` is told the bytes of each file that was not there.
+
+    Raises InvalidArgument (IMPORT_TOO_LARGE, UNSAFE_FILE), what ``translated`` lists, DataLoss
+    (HUB_FILE_CORRUPT) for a file that comes damaged time and again.
     """
     api = access.api(repo)
     try:
@@ -67,6 +70,7 @@ def download(
             listed = ListedFile.of(file)
             if not _is_whole(files / listed.path, listed):
                 _fetch(api, repo, commit, listed, files, _from(on_bytes, done, total))
+                on_fetched(listed.size or 0)
             done += listed.size or 0
         on_bytes(done, total)
     except StillroomError:

@@ -70,9 +70,11 @@ def fetch(
     *,
     keep: Path,
     field: str = "source",
+    on_fetched: Callable[[int], None] = lambda _: None,
 ) -> Fetched:
     """Brings the wanted files of ``source`` into ``destination``, an empty folder. What takes long
-    to bring is in ``keep`` first, a folder beside it that outlasts the call.
+    to bring is in ``keep`` first, a folder beside it that outlasts the call. ``on_fetched`` is told
+    the bytes that came over the network.
 
     Raises what ``copy_folder``, ``unpack_upload`` and ``hub.download`` raise.
     """
@@ -103,6 +105,7 @@ def fetch(
                 access=settings.access(),
                 keep=keep,
                 on_bytes=on_progress,
+                on_fetched=on_fetched,
             )
             origin = {"hub": {"repo": repo, "revision": revision, "commit": snapshot.commit}}
             return Fetched(origin, snapshot.skipped)

@@ -54,6 +54,7 @@ class _OnePhase:
         self._context = context
         self.check_cancelled = context.check_cancelled
         self.confirm = context.confirm
+        self.moved = context.moved
 
     @property
     def workspace(self) -> Path:

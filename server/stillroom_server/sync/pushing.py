@@ -144,9 +144,13 @@ class Push:
 
     def _commit(self, change: Change, head: str) -> str:
         total = sum(file.size for file in change.put)
+        sent = 0
 
         def told(done: int) -> None:
+            nonlocal sent
             self._context.progress("upload", done, total, unit="bytes")
+            self._context.moved(done - sent)
+            sent = done
 
         told(0)
         upload = self._remote.upload(change, told, self._context.check_cancelled)

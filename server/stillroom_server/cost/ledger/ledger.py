@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,6 +27,7 @@ from stillroom_server.cost.ledger.tally import Tally
 from stillroom_server.operations.observer import Ended
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 _NEWEST = sa.select(sa.func.max(entries.c.sequence))
 _log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Ledger:
         self.database = database
         self._max_entries = max_entries
         self.intervals = Intervals(self._scores)
-        self._known: tuple[int, int, dict[tuple[str, str], Scores]] = (-1, -1, {})
+        self._known: tuple[int, int, dict[object, Any]] = (-1, -1, {})
 
     @classmethod
     def open(cls, database: Database) -> Ledger:
@@ -188,21 +189,26 @@ class Ledger:
                 sa.delete(entries).where(entries.c.kind == kind, entries.c.sequence <= oldest)
             )
 
-    def _scores(self, kind: str, figure: str) -> Scores:
-        """As they are now; read once an entry, for an estimate asks for a handful of them."""
+    def remembered(self, key: object, read: Callable[[sa.Connection], T]) -> T:
+        """What ``read`` answers, asked once for each entry that the ledger gets: an estimate wants
+        a handful of such answers within milliseconds."""
         version = self.database.data_version()
         seen, newest, known = self._known
-        if version == seen and (kind, figure) in known:
-            return known[kind, figure]
-        with self.database.read() as connection:
-            latest = connection.execute(_NEWEST).scalar_one() or 0
-            if latest != newest:
-                known = {}
-            if (kind, figure) not in known:
-                scores = read_scores(connection, kind, figure, LATEST_JOBS)
-                known = {**known, (kind, figure): scores}
-        self._known = version, latest, known
-        return known[kind, figure]
+        if version != seen or key not in known:
+            with self.database.read() as connection:
+                latest = connection.execute(_NEWEST).scalar_one() or 0
+                if latest != newest:
+                    known = {}
+                if key not in known:
+                    known = {**known, key: read(connection)}
+            self._known = version, latest, known
+        found: T = known[key]
+        return found
+
+    def _scores(self, kind: str, figure: str) -> Scores:
+        return self.remembered(
+            (kind, figure), lambda connection: read_scores(connection, kind, figure, LATEST_JOBS)
+        )
 
 
 def _raw(

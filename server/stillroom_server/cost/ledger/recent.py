@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -18,7 +18,7 @@ from stillroom_server.cost.ledger.scores import read_latest
 
 _TRANSFERS = ("import", "pull", "push")
 _LEAST_BYTES = 1_000_000  # below, it is the handshakes that are measured
-_LATEST_TRANSFERS = 30
+_LATEST_TRANSFERS = 10  # of a kind
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,21 @@ class Recent:
 
 
 class RecentAccuracy:
-    """Read once for each entry that the ledger gets."""
+    """Of the ``latest`` jobs of each kind."""
 
     def __init__(self, ledger: Ledger, *, latest: int = LATEST_JOBS) -> None:
         self._ledger = ledger
         self._latest = latest
-        self._lock = threading.Lock()
-        self._newest: int | None = None
-        self._found: dict[tuple[str, str], Recent] = {}
 
     def read(self) -> dict[tuple[str, str], Recent]:
         """By kind and figure; all of them, those without a job too."""
-        with self._lock, self._ledger.database.snapshot() as connection:
-            newest = connection.execute(sa.select(sa.func.max(entries.c.sequence))).scalar() or 0
-            if newest != self._newest:
-                self._found = {
-                    (kind, figure): self._one(connection, kind, figure)
-                    for kind, figure in product(KINDS, CORRECTED)
-                }
-                self._newest = newest
-            return self._found
+        return self._ledger.remembered(("recent", self._latest), self._all)
+
+    def _all(self, connection: sa.Connection) -> dict[tuple[str, str], Recent]:
+        return {
+            (kind, figure): self._one(connection, kind, figure)
+            for kind, figure in product(KINDS, CORRECTED)
+        }
 
     def _one(self, connection: sa.Connection, kind: str, figure: str) -> Recent:
         pairs = read_latest(connection, kind, figure, self._latest)
@@ -65,24 +60,28 @@ class RecentAccuracy:
 def network_rate(ledger: Ledger) -> Figure:
     """Bytes a second between this host and the Hub, as earlier transfers showed; UNKNOWN before
     the first."""
-    query = (
+    return ledger.remembered("network rate", _network_rate)
+
+
+def _network_rate(connection: sa.Connection) -> Figure:
+    rates = sorted(rate for kind in _TRANSFERS for rate in _rates(connection, kind))
+    if not rates:
+        return Figure.unknown("no transfer has been measured yet")
+    last = len(rates) - 1
+    low, high = rates[math.floor(0.1 * last)], rates[math.ceil(0.9 * last)]
+    return Figure(low, statistics.median(rates), high, Basis.CALIBRATED)
+
+
+def _rates(connection: sa.Connection, kind: str) -> Iterator[float]:
+    found = connection.execute(
         sa.select(entries.c.phases)
-        .where(entries.c.kind.in_(_TRANSFERS), entries.c.succeeded)
+        .where(entries.c.kind == kind, entries.c.succeeded)
         .order_by(entries.c.sequence.desc())
         .limit(_LATEST_TRANSFERS)
     )
-    with ledger.database.read() as connection:
-        found = connection.execute(query).scalars().all()
-    rates: list[float] = []
-    for phases in found:
+    for phases in found.scalars():
         for phase in phases:
             taken = Resources.from_json(phase["resources"])
             moved, wall = taken.network_bytes, taken.wall_seconds
             if moved.known and wall.known and moved.numbers()[1] >= _LEAST_BYTES:
-                rates.append(moved.numbers()[1] / max(wall.numbers()[1], 1e-3))
-    if not rates:
-        return Figure.unknown("no transfer has been measured yet")
-    rates.sort()
-    last = len(rates) - 1
-    low, high = rates[math.floor(0.1 * last)], rates[math.ceil(0.9 * last)]
-    return Figure(low, statistics.median(rates), high, Basis.CALIBRATED)
+                yield moved.numbers()[1] / max(wall.numbers()[1], 1e-3)
