@@ -14,6 +14,7 @@ from stillroom_registry.errors import NotFound
 from stillroom_server.cost.calibration.calibration import Calibration, Subject, Work
 from stillroom_server.cost.calibration.fingerprint import Host, cpu_of, fingerprint
 from stillroom_server.cost.calibration.measuring import Found, Job
+from stillroom_server.cost.calibration.pace import Pace
 from stillroom_server.cost.calibration.rates import HOST, STUDENT, TEACHER, fit
 from stillroom_server.cost.policy import Policy
 
@@ -31,6 +32,7 @@ class Measurer:
         self.hidden: set[str] = set()
         self.now = START
         self.pace = 1.0
+        self.slower = 1.0
 
     def __call__(self, job: Job) -> Found:
         self.jobs.append(job)
@@ -56,7 +58,12 @@ def measurer() -> Measurer:
 def make(tmp_path: Path, measurer: Measurer) -> Callable[..., Calibration]:
     def made(work: Work = WORK, host: Host = MACHINE) -> Calibration:
         return Calibration(
-            tmp_path, work, host=lambda: host, clock=lambda: measurer.now, run=measurer
+            tmp_path,
+            work,
+            host=lambda: host,
+            clock=lambda: measurer.now,
+            run=measurer,
+            pace=lambda line: measurer.slower,
         )
 
     return made
@@ -254,3 +261,52 @@ def test_models_have_fingerprints_of_their_own() -> None:
     keys = {fingerprint(MACHINE, {"threads": 1}, model) for model in ("", "a", "b")}
     assert len(keys) == 3
     assert all(key.startswith("sha256:") for key in keys)
+
+
+def test_rates_follow_the_pace_of_the_moment_but_for_those_of_other_parts(
+    make: Callable[..., Calibration], measurer: Measurer
+) -> None:
+    calibration = make()
+    measured = calibration.rates()
+    measurer.slower = 1.5
+    found = calibration.rates()
+    assert found.lines["matmul"].slope_seconds == 1.5 * measured.lines["matmul"].slope_seconds
+    assert found.lines["memory"] == measured.lines["memory"]
+    assert calibration.rates(policy=Policy.NEVER).lines == measured.lines
+    assert len(measurer.jobs) == 1
+
+
+def test_the_pace_is_how_long_the_loop_takes_now() -> None:
+    python = fit("python", [(1.0, 0.001)])
+    now = [0.0, 0.0]
+
+    def cpu() -> float:
+        now[0] += now[1]
+        return now[0]
+
+    def factor(each: float) -> float:
+        now[1] = each
+        return Pace(cpu, lambda: 0.0).factor(python)
+
+    assert factor(0.002) == pytest.approx(1.0)
+    assert factor(0.004) == pytest.approx(2.0**0.6)
+    assert factor(1.0) == 3.0
+    assert factor(0.0) == 0.6
+
+
+def test_the_pace_is_looked_at_once_a_second() -> None:
+    python = fit("python", [(1.0, 0.001)])
+    time, calls = [0.0], [0]
+
+    def cpu() -> float:
+        calls[0] += 1
+        return calls[0] * 0.002
+
+    pace = Pace(cpu, lambda: time[0])
+    pace.factor(python)
+    first = calls[0]
+    pace.factor(python)
+    assert calls[0] == first
+    time[0] = 1.5
+    pace.factor(python)
+    assert calls[0] == 2 * first

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from stillroom_registry.values import system_clock
 from stillroom_server.cost.calibration.fingerprint import Host, fingerprint, this_host
 from stillroom_server.cost.calibration.kept import Kept, Measured
 from stillroom_server.cost.calibration.measuring import LIMIT_SECONDS, Found, Job, measure
+from stillroom_server.cost.calibration.pace import Pace
 from stillroom_server.cost.calibration.rates import Line, RateSet
 from stillroom_server.cost.policy import Policy as Policy
 
@@ -25,6 +26,7 @@ _MOST_ATTEMPTS = 3  # in a row, to complete a measurement that did not end in it
 _REST = timedelta(minutes=10)  # until it is tried again, as a busy machine may be calm by then
 _PAUSE_SECONDS = 0.05
 _HOST = "host"
+_UNPACED = frozenset({"memory", "write"})  # what cores do not decide
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +65,7 @@ class Calibration:
         clock: Callable[[], datetime] = system_clock,
         run: Callable[[Job], Found] = measure,
         pause: Callable[[float], None] = time.sleep,
+        pace: Callable[[Line], float] | None = None,
     ) -> None:
         self._cache = data_dir / "cache"
         self._folder = self._cache / "calibration"
@@ -72,11 +75,13 @@ class Calibration:
         self._clock = clock
         self._run = run
         self._pause = pause
+        self._pace = Pace().factor if pace is None else pace
         self._lock = threading.Lock()
 
     def rates(self, subject: Subject | None = None, policy: Policy = Policy.WHEN_NEEDED) -> RateSet:
-        """Those of the host, and of ``subject``. Blocks for about three seconds when it measures,
-        else for less than a millisecond. What could not be measured is not among them."""
+        """Those of the host, and of ``subject``, at the pace of the moment. Blocks for about three
+        seconds when it measures, else for some milliseconds. What could not be measured is not
+        among them. With NEVER they are as they were measured."""
         wanted = self._wanted(subject)
         if policy is Policy.REFRESH or (policy is Policy.WHEN_NEEDED and self._lacking(wanted)):
             with self._alone():
@@ -84,8 +89,9 @@ class Calibration:
                 groups = list(wanted) if policy is Policy.REFRESH else self._lacking(wanted)
                 if groups:
                     measured = self._measure(groups, wanted, subject)
-                    return self._set(wanted, fresh=measured)
-        return self._set(wanted)
+                    return self._paced(self._set(wanted, fresh=measured))
+        found = self._set(wanted)
+        return found if policy is Policy.NEVER else self._paced(found)
 
     def _wanted(self, subject: Subject | None) -> dict[str, str]:
         """The fingerprint of each group."""
@@ -151,6 +157,18 @@ class Calibration:
         merged = {**before.lines, **lines}
         attempts = before.attempts % _MOST_ATTEMPTS + 1
         self._kept.put(key, Measured(oldest, merged, before.complete, attempts, now))
+
+    def _paced(self, found: RateSet) -> RateSet:
+        """Slower or faster by as much as the cores are now."""
+        python = found.get("python")
+        if python is None:
+            return found
+        factor = self._pace(python)
+        lines = {
+            name: line if name in _UNPACED else line.scaled(factor)
+            for name, line in found.lines.items()
+        }
+        return replace(found, lines=lines)
 
     def _set(self, wanted: Mapping[str, str], *, fresh: bool = False) -> RateSet:
         found = [each for key in wanted.values() if (each := self._kept.get(key)) is not None]

@@ -21,7 +21,7 @@ Ready = Callable[[], object]
 def probe(folder: Path, watch: Stopwatch, allowed: Allowance) -> Iterator[Line]:
     """The lines of ``rates.HOST`` but for ``process.start``. ``folder`` is on the disk that data
     are written to; what is written there is removed."""
-    yield fit("python", watch.points((2, 20), _loops, allowed.share(0.1)))
+    yield fit("python", watch.points((2, 20), loops, allowed.share(0.1)))
     sizes = watch.points((256, 768), _product, allowed.share(0.3))
     yield fit("matmul", [(2.0 * size**3 / 1e9, seconds) for size, seconds in sizes])
     sizes = watch.points((16 * _MEGABYTE, 48 * _MEGABYTE), _copy, allowed.share(0.4))
@@ -36,7 +36,8 @@ def probe(folder: Path, watch: Stopwatch, allowed: Allowance) -> Iterator[Line]:
     yield fit("write", points)
 
 
-def _loops(thousands: int) -> Ready:
+def loops(thousands: int) -> Ready:
+    """A loop of so many thousand turns of plain Python, and a small array now and then."""
     row = np.arange(32, dtype=np.float32)
 
     def loop() -> None:
