@@ -1,7 +1,6 @@
 """Which version a name means, and that version: what a resolve costs after somebody's commit.
 
-The statements are built and compiled once and run on the driver's own cursor, because building a
-statement, and the layers between it and the driver, take several times as long as running it.
+Read on the driver's own cursor, because it is read very often; see ``bare``.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
+from stillroom_registry.bare import compiled
 from stillroom_registry.columns import from_microseconds
 from stillroom_registry.database import Database
 from stillroom_registry.names import DEFAULT_ALIAS, ModelRef
@@ -28,20 +27,15 @@ _LIVE_MODEL = sa.and_(models.c.name == _MODEL, models.c.delete_time.is_(None))
 _LIVE_VERSION = sa.and_(versions.c.model_id == models.c.id, versions.c.delete_time.is_(None))
 
 
-def _sql(statement: sa.Select[Any]) -> str:
-    dialect = sqlite.dialect(paramstyle="named")
-    return str(statement.compile(dialect=dialect))
-
-
-_BY_VERSION = _sql(
+_BY_VERSION = compiled(
     sa.select(versions.c.version).where(_LIVE_MODEL, _LIVE_VERSION, versions.c.version == _VERSION)
 )
-_BY_ALIAS = _sql(
+_BY_ALIAS = compiled(
     sa.select(aliases.c.version).where(
         _LIVE_MODEL, aliases.c.model_id == models.c.id, aliases.c.alias == _ALIAS
     )
 )
-_BY_NAME = _sql(
+_BY_NAME = compiled(
     sa.select(
         sa.func.coalesce(
             sa.select(aliases.c.version)
@@ -51,7 +45,7 @@ _BY_NAME = _sql(
         )
     ).where(_LIVE_MODEL)
 )
-_LOAD = _sql(
+_LOAD = compiled(
     sa.select(
         versions.c.id,
         versions.c.kind,
@@ -61,12 +55,12 @@ _LOAD = _sql(
         versions.c.create_time,
     ).where(_LIVE_MODEL, _LIVE_VERSION, versions.c.version == _VERSION)
 )
-_FILES = _sql(
+_FILES = compiled(
     sa.select(version_files.c.path, version_files.c.digest, version_files.c.size)
     .where(version_files.c.version_id == _ID)
     .order_by(version_files.c.path)
 )
-_PARENTS = _sql(
+_PARENTS = compiled(
     sa.select(version_parents.c.parent)
     .where(version_parents.c.version_id == _ID)
     .order_by(version_parents.c.position)

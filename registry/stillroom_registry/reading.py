@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from stillroom_registry import schema
+from stillroom_registry.bare import compiled, cursor_of
 from stillroom_registry.database import Database
 from stillroom_registry.errors import NotFound
 from stillroom_registry.filters.query import ModelQuery
@@ -18,6 +20,24 @@ from stillroom_registry.rows import etag, latest_version, live_model, live_versi
 from stillroom_registry.values import File, Model, ModelKind, ModelVersion, Page
 
 Row = sa.Row[Any]
+# The rows of a page are many enough for these to be read on the bare cursor.
+_IDS = sa.func.json_each(sa.bindparam("ids")).table_valued("value")
+_ALIASES = compiled(
+    sa.select(schema.aliases.c.model_id, schema.aliases.c.alias, schema.aliases.c.version)
+    .where(schema.aliases.c.model_id.in_(sa.select(_IDS.c.value)))
+    .order_by(schema.aliases.c.model_id, schema.aliases.c.alias)
+)
+_LATEST = compiled(
+    sa.select(
+        _IDS.c.value,
+        sa.select(schema.versions.c.version)
+        .where(schema.versions.c.model_id == _IDS.c.value, schema.versions.c.delete_time.is_(None))
+        .order_by(schema.versions.c.version.desc())
+        .limit(sa.literal_column("1"))
+        .offset(sa.literal_column("0"))
+        .scalar_subquery(),
+    )
+)
 
 
 class Reader:
@@ -102,20 +122,12 @@ def target_of(connection: sa.Connection, model: Row, alias: str | None) -> int:
 
 def models_of(connection: sa.Connection, rows: Sequence[Row]) -> list[Model]:
     """The models of rows of ``models``."""
-    ids = [row.id for row in rows]
-    table = schema.aliases
+    cursor = cursor_of(connection)
+    ids = {"ids": json.dumps([row.id for row in rows])}
     aliases: defaultdict[int, dict[str, int]] = defaultdict(dict)
-    for alias in connection.execute(
-        sa.select(table).where(table.c.model_id.in_(ids)).order_by(table.c.alias)
-    ):
-        aliases[alias.model_id][alias.alias] = alias.version
-    versions = schema.versions
-    newest = connection.execute(
-        sa.select(versions.c.model_id, sa.func.max(versions.c.version).label("latest"))
-        .where(versions.c.model_id.in_(ids), versions.c.delete_time.is_(None))
-        .group_by(versions.c.model_id)
-    )
-    latest = {row.model_id: row.latest for row in newest}
+    for model_id, alias, version in cursor.execute(_ALIASES, ids):
+        aliases[model_id][alias] = version
+    latest = dict(cursor.execute(_LATEST, ids))
     return [
         Model(
             name=row.name,
