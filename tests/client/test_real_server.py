@@ -13,7 +13,7 @@ from rpc.classifiers import LABELS, write_classifier
 from rpc.test_access import make_certificate
 from serving import serving
 
-from stillroom import AsyncClient, Client
+from stillroom import AsyncClient, Client, workloads
 from stillroom.cli import main
 from stillroom.errors import (
     FailedPrecondition,
@@ -22,7 +22,6 @@ from stillroom.errors import (
     PermissionDenied,
     Unauthenticated,
     Unavailable,
-    Unimplemented,
 )
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind
@@ -157,7 +156,7 @@ def test_errors_come_back_as_they_were_raised(client: Client) -> None:
         client.import_model("m", server_path="/etc")
     with pytest.raises(FailedPrecondition):
         client.distill("s", "t")
-    with pytest.raises(Unimplemented):
+    with pytest.raises(NotFound):
         client.roll_back_alias("s", "default")
 
 
@@ -228,3 +227,39 @@ def test_tls_and_a_token(tmp_path: Path) -> None:
             stranger.server_info()
         with Client(server.address) as plain, pytest.raises(Unavailable):
             plain.server_info()
+
+
+def test_estimates(client: Client) -> None:
+    """What the client makes of the server's own answers, without a measurement of this machine."""
+    found = client.estimate_cost(workloads.embed("s", 1000), calibration="never").estimate
+    assert (found.kind, found.runnable) == ("embed", True)
+    assert found.seconds.known
+    assert not found.money_usd.known
+    assert found.money_usd.note
+    ways = client.estimate_cost(workloads.embed("s", 1000), calibration="never", recommend=True)
+    assert ways.recommendation is not None
+    assert ways.recommendation.ranked[0].request.DESCRIPTOR.name == "EmbedWorkload"
+    moe = client.estimate_cost(workloads.paradigm("moe")).estimate
+    assert (moe.runnable, moe.message.table.memory_multiplier.value) == (False, 2)
+    with pytest.raises(InvalidArgument) as caught:
+        client.estimate_cost(workloads.embed("s", -1))
+    assert caught.value.field == "workload.embed.texts"
+    with pytest.raises(NotFound):
+        client.estimate_cost(workloads.embed("nobody", 1))
+    assert client.list_devices().devices[0].in_host
+    ran = list(client.estimate_ledger())  # by other tests of this module, if they came first
+    assert all(entry.operation.startswith("operations/") for entry in ran)
+    assert {item.kind for item in client.estimate_accuracy()} <= {entry.kind for entry in ran}
+
+
+def test_estimates_for_people(target: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ("embed", "s", "--texts", "1000", "--measure", "never"),
+        ("embed", "s", "--texts", "1000", "--measure", "never", "--compare"),
+        ("fine-tune", "lora", "--rank", "8"),
+        ("devices",),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["--target", target, "estimate", *arguments])
+        assert not left.value.code, capsys.readouterr().err
+    assert "gCO2e/kWh" in capsys.readouterr().out

@@ -104,6 +104,12 @@ def test_lineage(server: FakeServer, run: Any, tmp_path: Path) -> None:
     assert (ran.code, ran.out) == (0, "")
     assert "s@2" in picture.read_text()
     assert json.loads(run("models", "lineage", "s", "--json").out)["nodes"][1]["deleted"]
+    found.nodes[0].metadata.update({"recipe": "static_tuned"})
+    found.truncated = True
+    server.answer(f"{MODELS}/GetLineage", found)
+    ran = run("models", "lineage", "s")
+    assert ran.out.splitlines()[1] == "└─ s@2 *  (distill, student, static_tuned)"
+    assert "the farthest are left out" in ran.err
 
 
 def test_verify(server: FakeServer, run: Any) -> None:
@@ -116,7 +122,7 @@ def test_verify(server: FakeServer, run: Any) -> None:
     ran = run("models", "verify", "m@1")
     assert ran.code == exits.FAILURE
     assert "model.safetensors" in ran.out
-    assert "not served until its bytes are back" in ran.err
+    assert "refused until its bytes are back" in ran.err
     machine = run("models", "verify", "m@1", "--json")
     assert machine.code == exits.FAILURE
     assert json.loads(machine.out)["response"]["damaged_files"][0]["size_bytes"] == 15
@@ -198,3 +204,21 @@ def test_show_tells_of_syncs(server: FakeServer, run: Any, name: str) -> None:
         f"{MODELS}/ListModelVersions", models.ListModelVersionsResponse(model_versions=[version])
     )
     assert "REPOSITORY" not in run("models", "show", name).out
+
+
+@pytest.mark.parametrize("name", ["m", "m@2"])
+def test_show_tells_of_damage(server: FakeServer, run: Any, name: str) -> None:
+    version = model_pb2.ModelVersion(name="models/m/versions/2", version=2)
+    version.damaged_files.add(path="model.safetensors", digest="sha256:00")
+    server.answer(
+        f"{MODELS}/GetModelVersion", models.GetModelVersionResponse(model_version=version)
+    )
+    server.answer(
+        f"{MODELS}/GetModel", models.GetModelResponse(model=model_pb2.Model(name="models/m"))
+    )
+    server.answer(
+        f"{MODELS}/ListModelVersions", models.ListModelVersionsResponse(model_versions=[version])
+    )
+    ran = run("models", "show", name)
+    assert "model.safetensors" in ran.out
+    assert "refused until" in ran.err

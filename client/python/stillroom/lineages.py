@@ -119,6 +119,9 @@ def svg(lineage: pb.GetLineageResponse) -> str:
 def _facts(node: pb.LineageNode) -> Iterator[str]:
     if node.kind:
         yield enums.word(model_pb2.ModelKind, node.kind)
+    recipe = node.metadata.fields["recipe"].string_value if "recipe" in node.metadata else ""
+    if recipe:
+        yield recipe
     if node.deleted:
         yield "deleted"
 

@@ -132,11 +132,9 @@ PUSH_MODEL_VERSION = Rpc(
 )
 PULL_MODEL = Rpc(_MODELS + "PullModel", models.PullModelRequest, lro.Operation)
 VERIFY_MODEL_VERSION = Rpc(
-    _MODELS + "VerifyModelVersion", models.VerifyModelVersionRequest, lro.Operation, False
+    _MODELS + "VerifyModelVersion", models.VerifyModelVersionRequest, lro.Operation
 )
-COLLECT_GARBAGE = Rpc(
-    _MODELS + "CollectGarbage", models.CollectGarbageRequest, lro.Operation, False
-)
+COLLECT_GARBAGE = Rpc(_MODELS + "CollectGarbage", models.CollectGarbageRequest, lro.Operation)
 DOWNLOAD_MODEL_VERSION = Rpc(
     _MODELS + "DownloadModelVersion",
     models.DownloadModelVersionRequest,

@@ -75,13 +75,14 @@ def _device(item: pb.CostDevice) -> tuple[str, ...]:
 
 
 def _peak(item: pb.CostDevice) -> str:
-    """The dense peak of each format."""
+    """The dense peak of each format in 10^12 operations a second."""
     seen: dict[str, str] = {}
     for rate in item.peak_rates:
         if not rate.sparse:
             form = enums.word(pb.NumberFormat, rate.format)
-            seen.setdefault(form, human.operations(rate.operations_per_second.value))
-    return ", ".join(f"{form} {value}/s" for form, value in seen.items()) or "unknown"
+            peak = f"{rate.operations_per_second.value / 1e12:.6g} T/s"  # as their sources write it
+            seen.setdefault(form, peak)
+    return ", ".join(f"{form} {peak}" for form, peak in seen.items()) or "unknown"
 
 
 def _first(figures: Sequence[pb.SourcedFigure], form: Callable[[float], str]) -> str:

@@ -39,6 +39,8 @@ def lineage(
 
     with session.client() as client:
         found = client.get_lineage(name, depth=depth)
+    if found.truncated:
+        session.say("there are more versions than are answered: the farthest are left out")
     if svg is not None:
         pages.write(svg, lineages.svg(found))
         session.say(f"the lineage of {name} is in {svg}")

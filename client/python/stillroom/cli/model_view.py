@@ -39,6 +39,7 @@ def show_model(session: Session, model: pb.Model, versions: list[pb.ModelVersion
             for version in versions
         ),
     )
+    _show_damage(session, versions)
     _show_syncs(session, versions)
     for version in versions:
         found = version_report.find(version)
@@ -70,10 +71,24 @@ def show_version(session: Session, version: pb.ModelVersion) -> None:
         ("FILE", "SIZE#", "DIGEST"),
         ((file.path, human.size(file.size_bytes), file.digest) for file in version.files),
     )
+    _show_damage(session, [version])
     _show_syncs(session, [version])
     if found is not None:
         session.out.print()
         found.show(session, [])
+
+
+def _show_damage(session: Session, versions: list[pb.ModelVersion]) -> None:
+    """Files that are refused."""
+    rows = [
+        (str(version.version), file.path, file.digest)
+        for version in versions
+        for file in version.damaged_files
+    ]
+    if rows:
+        session.out.print()
+        session.table(("VERSION#", "DAMAGED", "DIGEST"), rows)
+        session.say("what is damaged is refused until the same bytes are there again")
 
 
 def _show_syncs(session: Session, versions: list[pb.ModelVersion]) -> None:

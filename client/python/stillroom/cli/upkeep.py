@@ -40,8 +40,8 @@ def verify(
                 ((file.path, human.size(file.size_bytes), file.digest) for file in damaged),
             )
             session.say(
-                f"{name} is not served until its bytes are back: publish, pull or import the same"
-                " files again, then verify"
+                f"{name} is refused until its bytes are back: publish, pull or import the same"
+                " files again, under any name"
             )
         else:
             session.out.print(f"{name} is whole: {human.size(response.verified_bytes)} hashed")
