@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 from cost.ledger.support import START, measured_of, work_of
+from prometheus_client import CollectorRegistry
 
+from stillroom_server import parts
 from stillroom_server.cost.figures import Basis
 from stillroom_server.cost.ledger.intervals import CORRECTED
 from stillroom_server.cost.ledger.ledger import KINDS, Ledger, Work
@@ -46,3 +48,20 @@ def test_the_network_is_as_fast_as_it_was(ledger: Ledger) -> None:
     rate = network_rate(ledger)
     assert rate.basis is Basis.CALIBRATED
     assert rate.numbers() == pytest.approx((1e7, 2.5e7, 1e8))
+
+
+def test_metrics_tell_it(ledger: Ledger) -> None:
+    registry = CollectorRegistry()
+    parts._estimate_gauges(RecentAccuracy(ledger), registry)
+    labels = {"kind": "embed", "figure": "wall_seconds"}
+
+    def value(name: str) -> float | None:
+        return registry.get_sample_value(f"stillroom_estimate_{name}", labels)
+
+    assert (value("jobs"), value("ratio"), value("coverage")) == (0.0, None, None)
+    ledger.record(work_of(10.0, 15.0))
+    assert (value("jobs"), value("ratio"), value("coverage")) == (1.0, pytest.approx(1.5), 1.0)
+
+
+def test_what_the_server_executes_is_work_that_the_ledger_knows() -> None:
+    assert set(parts.OPERATION_KINDS) <= set(KINDS)
