@@ -12,14 +12,11 @@ from stillroom_server.distillation.recipes.budget import Budget
 
 
 def test_no_budget_is_no_limit() -> None:
-    assert Budget.from_json(None).unlimited
-    assert Budget.from_json({}).unlimited
+    assert Budget.from_json(None) == Budget.from_json({}) == Budget()
 
 
 def test_one_limit_is_a_budget() -> None:
-    budget = Budget.from_json({"seconds": 5})
-    assert not budget.unlimited
-    assert budget == Budget(seconds=5)
+    assert Budget.from_json({"seconds": 5}) == Budget(seconds=5)
 
 
 @pytest.mark.parametrize("name", ["seconds", "memory_bytes", "result_bytes", "money_usd"])

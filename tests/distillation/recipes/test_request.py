@@ -11,6 +11,7 @@ from distillation.recipes.room import asking
 
 from stillroom_registry.errors import InvalidArgument
 from stillroom_server.distillation.recipes.auto import AutoOptions
+from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.distillation.recipes.request import DistillRequest, read_recipe
 
 
@@ -18,7 +19,7 @@ def test_a_request_without_a_recipe_leaves_it_to_the_server() -> None:
     asked = DistillRequest.from_json({"teacher": "t", "name": "s"})
     assert (asked.recipe, asked.options) == ("auto", AutoOptions())
     assert (asked.corpus, asked.evaluations, asked.seed) == (None, (), 0)
-    assert asked.budget.unlimited
+    assert asked.budget == Budget()
 
 
 @pytest.mark.parametrize("recipe", ["static", "static_tuned", "transformer"])

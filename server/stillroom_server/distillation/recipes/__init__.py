@@ -1,1 +1,1 @@
-"""From a request to a student: which recipe, within what budget, step by step."""
+"""From a request to a student: which recipe, step by step."""

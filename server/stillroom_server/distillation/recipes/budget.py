@@ -37,7 +37,3 @@ class Budget:
         if not isinstance(value, Mapping) or not set(value) <= set(names):
             raise InvalidArgument(f"a budget has {', '.join(names)}", field="budget")
         return cls(**value)
-
-    @property
-    def unlimited(self) -> bool:
-        return not any(value is not None for value in asdict(self).values())
