@@ -1,9 +1,9 @@
 """Garbage collection: what no version and no lease refers to, after a grace period.
 
-``doomed`` decides from plain values and does no I/O. The database is read first, and its indexes
-are held against its tables; if either fails, nothing is removed. What was chosen is looked at again
-in short write transactions and removed inside them, so no publish can begin to refer to a blob
-between the look and the removal (see ``leases``).
+``doomed`` decides from plain values and does no I/O. The database is read first, and before
+anything goes its indexes are held against its tables; if either fails, nothing is removed. What was
+chosen is looked at again in short write transactions and removed inside them, so no publish can
+begin to refer to a blob between the look and the removal (see ``leases``).
 """
 
 from __future__ import annotations
@@ -48,13 +48,16 @@ class Collector:
         if grace < timedelta(0):
             raise InvalidArgument("The grace period is negative.", field="grace")
         with self._database.snapshot() as connection:
-            check_sound(connection)
             referenced = _referenced(connection, None, now)
             live = _live_manifests(connection, None)
             expired = _expired_leases(connection, now)
         stored = list(self._blobs.stored())
         victims = doomed(stored, referenced, now - grace)
         folders = [name for name in self._folders.names() if f"sha256:{name}" not in live]
+        if victims or folders:
+            # Not without need: on a large registry it takes seconds.
+            with self._database.snapshot() as connection:
+                check_sound(connection)
         if dry_run:
             abandoned = sweep_abandoned(self._scratch_root, dry_run=True)
             return _report(stored, victims, len(folders), abandoned, expired)
