@@ -35,6 +35,14 @@ places = st.builds(
     st.sampled_from([1.0, 2.5]),
     st.sampled_from([None, models.H100]),
 )
+# What was measured of one teacher says nothing of another.
+unmeasured = st.builds(
+    models.place,
+    st.just(NONE),
+    st.integers(1, 8),
+    st.sampled_from([1.0, 2.5]),
+    st.sampled_from([None, models.H100]),
+)
 counts = st.floats(200.0, 3e6)
 growth = st.floats(1.0, 50.0)
 
@@ -74,7 +82,7 @@ def recipe(draw: Any) -> dict[str, Any]:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.data(), places, counts, st.floats(2.0, 100.0), growth, growth)
 def test_distilling_more_texts_of_more_tokens(
     draw: st.DataObject, place: Place, texts: float, tokens: float, more: float, longer: float
@@ -87,7 +95,7 @@ def test_distilling_more_texts_of_more_tokens(
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(places, st.integers(1, 383), st.integers(0, 600), st.sampled_from(["float32", "int8"]))
 def test_distilling_more_dimensions(place: Place, few: int, more: int, element: str) -> None:
     def work(dimensions: int, corpus: bool) -> Work:
@@ -100,7 +108,7 @@ def test_distilling_more_dimensions(place: Place, few: int, more: int, element: 
         grows(work(few, corpus), work(few + more, corpus), place)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(places, st.integers(1, 20), st.integers(0, 20))
 def test_distilling_more_epochs(place: Place, few: int, more: int) -> None:
     for name in ("static_tuned", "transformer"):
@@ -111,8 +119,10 @@ def test_distilling_more_epochs(place: Place, few: int, more: int) -> None:
         )
 
 
-@settings(deadline=None)
-@given(places, st.integers(1, 24), st.integers(0, 24), st.integers(64, 1024), st.integers(0, 512))
+@settings(deadline=None, max_examples=30)
+@given(
+    unmeasured, st.integers(1, 24), st.integers(0, 24), st.integers(64, 1024), st.integers(0, 512)
+)
 def test_a_deeper_or_wider_teacher(
     place: Place, layers: int, more: int, hidden: int, wider: int
 ) -> None:
@@ -125,7 +135,7 @@ def test_a_deeper_or_wider_teacher(
         )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(places, st.integers(1, 6), st.integers(0, 5))
 def test_keeping_more_layers(place: Place, few: int, more: int) -> None:
     grows(
@@ -144,7 +154,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     places,
     st.sampled_from(OPTIONS),
@@ -173,7 +183,7 @@ def test_training_on_more_texts_of_more_tokens(
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(places, st.integers(1, 40), st.integers(0, 40), st.integers(8, 512), st.integers(0, 512))
 def test_training_more_epochs_on_more_dimensions(
     place: Place, epochs: int, more: int, dimensions: int, wider: int
@@ -185,7 +195,7 @@ def test_training_more_epochs_on_more_dimensions(
     grows(work(epochs, dimensions), work(epochs + more, dimensions + wider), place)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(places, st.booleans(), st.integers(1, 10**9), st.floats(1.0, 400.0), growth, growth)
 def test_embedding_more_texts_of_more_tokens(
     place: Place, table: bool, texts: int, tokens: float, more: float, longer: float
@@ -205,7 +215,7 @@ PARADIGMS: tuple[Paradigm, ...] = (
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(
     places,
     st.sampled_from(PARADIGMS),

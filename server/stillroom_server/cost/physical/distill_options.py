@@ -19,6 +19,7 @@ FEWEST_TEXTS = 128  # of a corpus that a student can be tuned on
 MOST_TEXTS = 20_000_000  # of a corpus
 _SHARE_DIMENSIONS = 0.6  # of the teacher's, where a share of the variance is asked for
 _DEFAULT_TEXTS = 50_000.0
+_LEAST_HELD, _MOST_HELD = 64.0, 4096.0  # texts of a corpus
 
 
 @dataclass(frozen=True)
@@ -116,4 +117,9 @@ def _corpus(work: DistillWork, options: Options, told: list[Assumption]) -> Corp
     count = min(texts.value, float(MOST_TEXTS))
     size = data.total_bytes.value if data.total_bytes is not None else count * tokens.value * 4.5
     share = options.held_out if isinstance(options, TunedOptions | TransformerOptions) else 0.05
-    return Corpus(count, tokens.value, size, min(4096.0, share * count))
+    return Corpus(count, tokens.value, size, min(_MOST_HELD, max(share * count, _least(count))))
+
+
+def _least(count: float) -> float:
+    """Held out however small the share is."""
+    return min(_LEAST_HELD, count / 2.0)

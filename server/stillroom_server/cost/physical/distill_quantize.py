@@ -33,16 +33,17 @@ def make(options: QuantizeOptions, student: ModelFacts, place: Place) -> Made:
         folder = sizes.transformer_folder(elements, element, student.rows)
     made = replace(student, weight_bytes=round(weights), element_type=element, name="", digest="")
     found = quality.quantized(element, student.rows, float(clusters))
+    stored = student.vocabulary, student.dimensions, element
     phases = (
         _load(place, student),
         _quantize(place, student, elements, rows if clusters else 0.0),
-        steps.write_table(place, student.vocabulary, student.dimensions, element, 4.0 * elements)
+        steps.write_table(place, *stored, held=4.0 * elements)
         if student.is_table
         else _moved(place, "write", "student", 1.0, elements, folder),
-        steps.verify_table(place, student.vocabulary, student.dimensions, element, 4.0 * elements)
+        steps.verify_table(place, *stored, held=4.0 * elements)
         if student.is_table
         else _proven(place, student, folder),
-        steps.report(place, None, None, held=12.0 * elements, disk=2.0 * folder),
+        steps.report(place, None, None, held=12.0 * elements, disk=folder),
         steps.publish(place, folder),
     )
     sharing = f", {clusters:,} rows" if clusters else ""
@@ -62,7 +63,7 @@ def _load(place: Place, student: ModelFacts) -> Phase:
         "load",
         "student",
         counted(1.0),
-        cpu.plus(steps.start(place), place.speeds.seconds("torch.import", 1.0)),
+        cpu.plus(steps.start(place)),
         traffic=counted(2.0 * student.weight_bytes),
         memory=memory.held(place, 4.0 * student.parameters),
         limited_by="imports and reading weights",
@@ -72,7 +73,7 @@ def _load(place: Place, student: ModelFacts) -> Phase:
 def _quantize(place: Place, student: ModelFacts, elements: float, clusters: float) -> Phase:
     products = 2.0 * _TURNS * elements * clusters
     cpu = place.speeds.overhead("student.write", 2.0 * elements).plus(
-        place.speeds.overhead("train.product", products / 1e9),
+        place.speeds.overhead("product", products / 1e9),
         place.speeds.overhead("cluster.entry", _TURNS * elements if clusters else 0.0),
     )
     units = about(_TURNS, 0.4, 1.0) if clusters else counted(1.0)

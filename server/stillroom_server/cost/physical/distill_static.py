@@ -7,11 +7,13 @@ from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.physical import distill_steps as steps
 from stillroom_server.cost.physical import memory, quality, sizes
 from stillroom_server.cost.physical.distill_options import Corpus, dimensions_of, rows_of
-from stillroom_server.cost.physical.phase import ZERO, Phase, counted
+from stillroom_server.cost.physical.phase import Phase, counted
 from stillroom_server.cost.physical.place import Place
 from stillroom_server.cost.physical.recipe import Made
+from stillroom_server.cost.physical.reference import TEACHER_WIDTH
 from stillroom_server.distillation.options import StaticOptions, fields_under
 
+_LEFT, _KEPT = 48e6, 0.69  # bytes of libraries; share of what passes had that stays
 _EIGH = 25.0  # operations of the eigenvectors of a symmetric matrix, for each width^3
 _MEASURED_AXES = 256.0  # that the line ``pca`` projects to
 
@@ -26,16 +28,20 @@ def make(options: StaticOptions, teacher: ModelFacts, place: Place, corpus: Corp
     student = table_student(rows, dimensions, element, options.max_tokens)
     folder = sizes.student_folder(student.weight_bytes, rows)
     vectors = 4.0 * rows * teacher.dimensions
+    # What passes have freed stays with the process, most of it.
+    kept = _LEFT + _KEPT * (memory.passes(place, teacher, memory.ROW_TOKENS) + vectors)
+    kept = kept if place.accelerator is None else vectors
+    table = {"held": kept, "disk": vectors}
+    drawn = kept + 14.0 * rows * dimensions
     phases = (
-        steps.load(place, teacher, first=True),
+        steps.load(place, teacher, first=corpus is None),
         steps.encode(place, teacher, rows),
-        reduce(place, teacher, rows, dimensions, projected=options.dimensions is not None),
-        steps.write_table(place, rows, dimensions, element),
-        steps.verify_table(place, rows, dimensions, element),
-        steps.report(place, teacher, None, held=8.0 * rows * dimensions, disk=vectors + folder),
-        steps.publish(place, folder),
+        reduce(place, teacher, rows, dimensions, kept, projected=options.dimensions is not None),
+        steps.write_table(place, rows, dimensions, element, **table),
+        steps.verify_table(place, rows, dimensions, element, **table),
+        steps.report(place, teacher, None, held=drawn, disk=vectors + folder),
+        steps.publish(place, folder, disk=vectors),
     )
-    del corpus  # read by the automatic choice alone
     return Made(
         title=f"STATIC, {dimensions} dimensions, {element}",
         phases=phases,
@@ -48,14 +54,20 @@ def make(options: StaticOptions, teacher: ModelFacts, place: Place, corpus: Corp
 
 
 def reduce(
-    place: Place, teacher: ModelFacts, rows: float, dimensions: float, *, projected: bool
+    place: Place,
+    teacher: ModelFacts,
+    rows: float,
+    dimensions: float,
+    kept: float,
+    *,
+    projected: bool,
 ) -> Phase:
     """Principal axes of the rows and the rows along them; without ``projected`` only weights."""
     width = float(teacher.dimensions)
     kept = dimensions if projected else 0.0
     axes = 2.0 * rows * width * width if projected else 0.0
     flops = axes + (_EIGH * width**3 if projected else 0.0) + 2.0 * rows * width * kept
-    cpu = place.speeds.overhead("student.write", rows * dimensions)
+    cpu = place.speeds.overhead("reduce.element", rows * (width + dimensions))
     if projected:
         line = 2.0 * width * width + 2.0 * width * _MEASURED_AXES
         own = 2.0 * width * width + 2.0 * width * kept
@@ -68,8 +80,8 @@ def reduce(
         cpu,
         flops=counted(flops),
         traffic=counted(12.0 * rows * width),
-        memory=memory.held(place, rows * (12.0 * width + 8.0 * dimensions)),
-        disk=ZERO,
+        memory=memory.held(place, kept + 8.0 * rows * dimensions),
+        disk=counted(4.0 * rows * width),
         limited_by="products of matrices",
     )
 
@@ -97,5 +109,5 @@ def table_student(
 
 def _share_of_reference(width: float, kept: float) -> float:
     """The reference's line is of a teacher of 384 dimensions."""
-    line = 2.0 * 384.0**2 + 2.0 * 384.0 * _MEASURED_AXES
+    line = 2.0 * TEACHER_WIDTH**2 + 2.0 * TEACHER_WIDTH * _MEASURED_AXES
     return (2.0 * width * width + 2.0 * width * kept) / line

@@ -14,6 +14,7 @@ from stillroom_server.cost.physical.limited import limited
 from stillroom_server.cost.physical.phase import ZERO, Phase, about, counted
 from stillroom_server.cost.physical.place import Place
 from stillroom_server.cost.physical.recipe import Made
+from stillroom_server.cost.physical.reference import STEP_OVER_FORWARD
 from stillroom_server.distillation.transformer.options import DEFAULT_EPOCHS, TransformerOptions
 
 _BATCH = 64.0
@@ -64,10 +65,10 @@ def make(
         steps.featurize(place, facts, corpus),
         _prepare(place, facts, student, disk),
         _train(place, facts, student, corpus, epochs, options.time_budget_seconds, disk),
-        _write(place, student, corpus, disk),
-        _verify(place, student, corpus, disk),
+        _write(place, facts, student, corpus, disk),
+        _verify(place, facts, student, corpus, disk),
         steps.report(place, facts, corpus, held=8.0 * parameters, disk=disk + folder),
-        steps.publish(place, folder, files=14.0),
+        steps.publish(place, folder, files=14.0, disk=disk),
     )
     found = quality.transformer(kept, facts.layers, hidden / facts.hidden, element)
     smallest = sizes.transformer_weights(parameters, "int8") / student.weight_bytes
@@ -103,7 +104,7 @@ def _prepare(place: Place, facts: ModelFacts, student: ModelFacts, disk: float) 
     cpu = teacher.load(place, facts, imports=False).plus(
         teacher.load(place, student, imports=False)
     )
-    fitted = teacher.forward(place, student, 4096.0, 24.0)
+    fitted = teacher.part(place, facts, student, 4096.0, 24.0)
     return Phase(
         "prepare",
         "student",
@@ -131,9 +132,9 @@ def _train(
     """A step goes through the layers forward and twice as much backward; measured against what a
     forward pass takes it is more, as gradients of tables and Adam move memory."""
     length = corpus.tokens + teacher.SPECIAL_TOKENS
-    once = teacher.forward(place, student, epochs * corpus.training, length)
+    once = teacher.part(place, facts, student, epochs * corpus.training, length)
     batches = epochs * max(1.0, corpus.training / _BATCH)
-    factor = place.speeds.step_over_forward
+    factor = STEP_OVER_FORWARD
     activations = place.element_bytes * memory.kept_activations(
         student.layers, student.hidden, student.intermediate, student.heads or 12, _BATCH, length
     )
@@ -167,8 +168,10 @@ def _state(place: Place, student: ModelFacts) -> float:
     )
 
 
-def _write(place: Place, student: ModelFacts, corpus: Corpus, disk: float) -> Phase:
-    tried = teacher.forward(place, student, _TRIED * _TYPES, corpus.tokens + 2.0)
+def _write(
+    place: Place, facts: ModelFacts, student: ModelFacts, corpus: Corpus, disk: float
+) -> Phase:
+    tried = teacher.part(place, facts, student, _TRIED * _TYPES, corpus.tokens + 2.0)
     moved = place.speeds.overhead("student.write", 4.0 * student.parameters)
     return Phase(
         "write",
@@ -186,9 +189,11 @@ def _write(place: Place, student: ModelFacts, corpus: Corpus, disk: float) -> Ph
     )
 
 
-def _verify(place: Place, student: ModelFacts, corpus: Corpus, disk: float) -> Phase:
+def _verify(
+    place: Place, facts: ModelFacts, student: ModelFacts, corpus: Corpus, disk: float
+) -> Phase:
     host = Place(place.speeds, place.threads, place.contention)
-    runs = teacher.forward(host, student, _TRIED * _CHECKED, corpus.tokens + 2.0)
+    runs = teacher.part(host, facts, student, _TRIED * _CHECKED, corpus.tokens + 2.0)
     moved = place.speeds.overhead("student.write", 8.0 * student.parameters)
     return Phase(
         "verify",

@@ -6,6 +6,8 @@ scatter, tokens times dimensions. The closed form sees 128 shards at most.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from stillroom_server.cost.assumptions import Assumption, Source
 from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.physical import distill_steps as steps
@@ -31,6 +33,10 @@ _GRAM = 1408.0  # columns of the features that map single tokens: the teacher's 
 _BENT = 1024.0
 _ROUNDS, _STEPS = 3.0, 7.0  # of the closed form: one for pairs, two for the table
 _GROWN = (0.35, 1.0)  # of the words and pairs that may be added
+_ENTRY, _DISTINCT, _MOST_ENTRIES = 160.0, 0.8, 2e6  # bytes of a counted word or pair
+_A_TEXT = 6e3  # bytes that a text of the first shards leaves in memory
+_A_BLOCK = 40.0  # bytes of a text of a block, for each of its dimensions and its target's
+_BUFFER = 96e6  # of teacher vectors in memory at once
 _FIT_SPREAD, _TRAIN_SPREAD = 0.5, 0.3
 _PER_WORD = 120.0  # tokens of a corpus for each word that is frequent enough to add
 
@@ -54,20 +60,27 @@ def make(options: TunedOptions, teacher: ModelFacts, place: Place, corpus: Corpu
     )
     student = table_student(rows, dimensions, static.element_type, static.max_tokens)
     folder = sizes.student_folder(student.weight_bytes, rows)
-    vectors = 4.0 * teacher.dimensions * (corpus.texts + base)
-    kept = 2.0 * vectors + 12.0 * corpus.texts * corpus.tokens
-    held = 4.0 * rows * dimensions
+    work = _Held.of(place, teacher, corpus, base, rows, dimensions)
+    table = {"held": work.prepared, "disk": work.trained_disk}
+    drawn = work.prepared + 6.0 * rows * dimensions
     phases = (
         steps.featurize(place, teacher, corpus),
         steps.load(place, teacher, first=False),
-        prepare(place, teacher, corpus, base, dimensions, kept),
-        steps.encode(place, teacher, base, kept),
-        fit(place, teacher, corpus, rows, dimensions, kept),
-        train(place, teacher, corpus, rows, dimensions, prefixes, options, epochs, kept),
-        steps.write_table(place, rows, dimensions, static.element_type, 3.0 * held),
-        steps.verify_table(place, rows, dimensions, static.element_type, 3.0 * held),
-        steps.report(place, teacher, corpus, held=4.0 * held, disk=kept + folder),
-        steps.publish(place, folder),
+        prepare(place, teacher, corpus, base, dimensions, work),
+        steps.encode(
+            place,
+            teacher,
+            base,
+            held=memory.FITTER + memory.passes(place, teacher),
+            disk=work.disk,
+        ),
+        fit(place, teacher, corpus, rows, dimensions, work),
+        train(place, teacher, corpus, rows, dimensions, prefixes, options, epochs, work),
+        steps.write_table(place, rows, dimensions, static.element_type, **table),
+        # Both forms in memory at once are less than what the closed form had.
+        steps.verify_table(place, rows, dimensions, static.element_type, new_tokens=True, **table),
+        steps.report(place, teacher, corpus, held=drawn, disk=work.trained_disk + folder),
+        steps.publish(place, folder, disk=work.trained_disk),
     )
     smallest = sizes.table(base, dimensions, static.element_type)
     found = quality.tuned(dimensions, static.element_type, corpus.texts)
@@ -82,8 +95,46 @@ def make(options: TunedOptions, teacher: ModelFacts, place: Place, corpus: Corpu
     )
 
 
+@dataclass(frozen=True)
+class _Held:
+    """Bytes: ``prepared`` in memory once words are counted and rows are mapped, which the process
+    keeps; ``disk`` of the vectors and bags in the workspace, and ``trained_disk`` with the closed
+    form and two checkpoints."""
+
+    prepared: float
+    disk: float
+    trained_disk: float
+
+    @classmethod
+    def of(
+        cls,
+        place: Place,
+        teacher: ModelFacts,
+        corpus: Corpus,
+        base: float,
+        rows: float,
+        dimensions: float,
+    ) -> _Held:
+        width = float(teacher.dimensions)
+        features = 4.0 * base * (width + _BENT) + 4.0 * base * width
+        counted_words = _ENTRY * min(2.0 * _MOST_ENTRIES, _DISTINCT * corpus.texts * corpus.tokens)
+        texts = _A_TEXT * min(corpus.texts, 4 * _SHARD)
+        buffer = min(_BUFFER, 4.0 * corpus.texts * width)
+        passes = memory.passes(place, teacher) if place.accelerator is None else 0.0
+        prepared = memory.FITTER + passes + features + counted_words + texts + buffer
+        disk = 4.0 * corpus.texts * (width + 6.0 * corpus.tokens) + corpus.size
+        disk += 4.0 * base * (width + dimensions)
+        trained = disk + 4.0 * base * width + 4.0 * rows * dimensions * (1.0 + 8.0)
+        return cls(prepared, disk, trained)
+
+
 def prepare(
-    place: Place, teacher: ModelFacts, corpus: Corpus, base: float, dimensions: float, kept: float
+    place: Place,
+    teacher: ModelFacts,
+    corpus: Corpus,
+    base: float,
+    dimensions: float,
+    work: _Held,
 ) -> Phase:
     """Axes of the targets, words counted, texts as bags of rows, single tokens mapped."""
     speeds, tokens = place.speeds, corpus.texts * corpus.tokens
@@ -96,9 +147,10 @@ def prepare(
     entries = surveyed * corpus.tokens * columns
     cpu = speeds.overhead("survey.token", surveyed * corpus.tokens).plus(
         speeds.overhead("bags.token", tokens),
-        speeds.overhead("train.product", (moments + mapping) / 1e9),
+        speeds.overhead("product", (moments + mapping) / 1e9),
         speeds.overhead("fit.entry", entries),
         speeds.overhead("tokenizer.build", 2.0 * base),
+        speeds.overhead("prepare.start"),
     )
     shards = max(1.0, corpus.texts / _SHARD)
     return Phase(
@@ -109,18 +161,19 @@ def prepare(
         flops=counted(moments + mapping),
         traffic=about(12.0 * entries, 0.5, 2.0),
         waiting=speeds.seconds("write", 12.0 * tokens, shards),
-        memory=memory.held(
-            place,
-            12.0 * base * width + 8.0 * _SHARD * columns + 8.0 * columns**2,
-            memory.weights(place, teacher),
-        ),
-        disk=counted(kept),
+        memory=memory.held(place, work.prepared),
+        disk=counted(work.disk),
         limited_by="texts read on one core",
     )
 
 
 def fit(
-    place: Place, teacher: ModelFacts, corpus: Corpus, rows: float, dimensions: float, kept: float
+    place: Place,
+    teacher: ModelFacts,
+    corpus: Corpus,
+    rows: float,
+    dimensions: float,
+    work: _Held,
 ) -> Phase:
     """The closed form: conjugate gradients over bags and targets."""
     speeds, seen = place.speeds, min(corpus.texts, _SURVEYED)
@@ -129,7 +182,7 @@ def fit(
     targets = passes * 2.0 * seen * teacher.dimensions * dimensions
     rows_moved = passes * 10.0 * rows * dimensions
     cpu = speeds.overhead("fit.entry", entries + rows_moved).plus(
-        speeds.overhead("train.product", targets / 1e9),
+        speeds.overhead("product", targets / 1e9),
         speeds.overhead("bags.token", corpus.texts * corpus.tokens),
         speeds.overhead("survey.token", seen * corpus.tokens),
     )
@@ -144,10 +197,11 @@ def fit(
         spread=_FIT_SPREAD,
         memory=memory.held(
             place,
-            32.0 * rows * dimensions + 24.0 * _SHARD * dimensions,
-            memory.weights(place, teacher),
+            work.prepared
+            + 14.0 * rows * dimensions
+            + _A_BLOCK * min(corpus.texts, _SHARD) * (teacher.dimensions + dimensions),
         ),
-        disk=counted(kept),
+        disk=counted(work.disk + 4.0 * rows * dimensions),
         limited_by="memory bandwidth",
     )
 
@@ -161,7 +215,7 @@ def train(
     prefixes: tuple[int, ...],
     options: TunedOptions,
     epochs: int,
-    kept: float,
+    work: _Held,
 ) -> Phase:
     """Steps of 512 texts: sums of rows, losses at each prefix, Adam on the rows that occur."""
     speeds, seen = place.speeds, epochs * corpus.training
@@ -170,8 +224,14 @@ def train(
     widths = 3.0 * (sum(prefixes) + dimensions) + width
     flops = 2.0 * seen * (_BATCH * widths + width * dimensions)
     entries = 2.0 * seen * corpus.tokens * dimensions
+    pairs = seen * _BATCH * (len(prefixes) + 1.0)
+    saved = 16.0 * rows * dimensions * epochs
     cpu = speeds.overhead("train.entry", entries).plus(
-        speeds.overhead("train.product", flops / 1e9), speeds.overhead("train.batch", batches)
+        speeds.overhead("train.start"),
+        speeds.overhead("product", flops / 1e9),
+        speeds.overhead("train.pair", pairs),
+        speeds.overhead("train.batch", batches),
+        speeds.overhead("train.save", saved),
     )
     phase = Phase(
         "train",
@@ -181,13 +241,9 @@ def train(
         flops=counted(flops + 2.0 * entries),
         traffic=about(16.0 * entries, 0.5, 2.0),
         spread=_TRAIN_SPREAD,
-        waiting=speeds.seconds("write", 20.0 * rows * dimensions, epochs),
-        memory=memory.held(
-            place,
-            24.0 * rows * dimensions + min(96e6, 4.0 * corpus.texts * width) * 2.0,
-            memory.weights(place, teacher),
-        ),
-        disk=counted(kept + 40.0 * rows * dimensions),
+        waiting=speeds.seconds("write", saved, epochs),
+        memory=memory.held(place, work.prepared + 12.0 * rows * dimensions),
+        disk=counted(work.trained_disk),
         limited_by="memory bandwidth",
     )
     return limited(phase, options.time_budget_seconds, place)

@@ -8,6 +8,7 @@ from stillroom_server.cost.figures import Figure
 from stillroom_server.cost.physical.phase import Phase
 from stillroom_server.cost.physical.place import Place
 
+_SAVING = 0.2  # of the limit, for a disk that is waited for beside it
 _NOTE = "without the limit of seconds: how much of it is done by then depends on the machine"
 
 
@@ -20,7 +21,7 @@ def limited(phase: Phase, seconds: float | None, place: Place) -> Phase:
         phase,
         cpu=_at_most(phase.cpu, seconds / (share * place.contention)),
         device=_at_most(phase.device, seconds),
-        waiting=_at_most(phase.waiting, seconds),
+        waiting=_at_most(phase.waiting, _SAVING * seconds),
         flops=phase.flops.with_note(_NOTE),
         traffic=phase.traffic.with_note(_NOTE),
     )

@@ -10,10 +10,15 @@ from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.figures import Basis, Figure
 from stillroom_server.cost.physical.place import Place
 
-RUNNER = 330e6  # with torch, transformers, onnxruntime
-TRAINER = 190e6  # without torch: classifiers on students
-FRONT = 150e6
-ENGINE = 330e6
+RUNNER = 290e6  # with torch, once a teacher is loaded; its weights apart
+FITTER = 50e6  # scipy, and what tuning holds beside its arrays
+DRAWER = 78e6  # matplotlib and onnxruntime
+TRAINER = 118e6  # without torch: classifiers on students
+FRONT = 105e6
+ENGINE = 282e6
+# Allocators keep what passes have freed; measured over the widest arrays of one layer.
+_KEPT_ARRAYS = 4.2
+TEXT_TOKENS, ROW_TOKENS = 2048, 1536  # of a pass over texts, and over single tokens
 _ADAM = 8.0  # bytes of state a trained parameter (Kingma and Ba 2015: two moments in float32)
 _NEAR = (0.92, 1.12)
 
@@ -29,12 +34,13 @@ def held(place: Place, host: float, device: float = 0.0, *, base: float = RUNNER
     return figure(base + host + device if place.accelerator is None else device)
 
 
-def passes(place: Place, facts: ModelFacts) -> float:
-    """Bytes of a loaded teacher with batches in flight: weights in float32 or narrower, and the
-    widest arrays of each pass, one a thread."""
+def passes(place: Place, facts: ModelFacts, tokens: int = TEXT_TOKENS) -> float:
+    """Bytes of a loaded teacher with passes of so many tokens in flight, one a thread: weights, and
+    the widest arrays of a layer."""
     at_once = place.threads if place.accelerator is None else 1
+    tokens = tokens if place.accelerator is None else place.batch_tokens
     widest = 3.0 * facts.hidden + 2.0 * facts.intermediate
-    activations = at_once * place.batch_tokens * widest * place.element_bytes
+    activations = _KEPT_ARRAYS * at_once * tokens * widest * place.element_bytes
     return weights(place, facts) + activations
 
 

@@ -32,72 +32,86 @@ class Overhead:
     follows: str
 
 
-# The teacher is all-MiniLM-L6-v2: other teachers' passes follow from their operations.
-TEACHER_TOKEN_GFLOP = 0.0213  # 2 x 10.6 million weights
-TEACHER_PAIR_GFLOP = 4.0 * 6 * 384 / 1e9
-TEACHER_WIDTH = 384
+# A teacher's passes that nobody timed: by their operations, and by what their layers write.
+TEACHER_GFLOP = 0.0088
+TEACHER_ELEMENT = 5.4e-9
+TEACHER_WIDTH = 384.0  # of the line ``pca``
 VOCABULARY_TOKENS = 3.0  # of a row: itself between two special ones
 
 REFERENCE: Mapping[str, Reference] = {
-    "python": Reference(2.3e-4),
-    "matmul": Reference(0.0105),
-    "memory": Reference(1.0e-10),
-    "hash": Reference(2.8e-9),
-    "write": Reference(6.0e-9, 5.0e-3),
+    "python": Reference(2.23e-4),
+    "matmul": Reference(0.0116),
+    "memory": Reference(1.02e-10),
+    "hash": Reference(2.7e-9),
+    "write": Reference(6.0e-9, 3.0e-3),
     "process.start": Reference(0.034),
-    "torch.import": Reference(1.8),
-    "teacher.load": Reference(4.6e-9),
-    "teacher.tokenize": Reference(3.1e-6),
-    "teacher.forward": Reference(3.3e-4),
-    "teacher.attention": Reference(1.4e-7),
-    "teacher.vocabulary": Reference(9.5e-4),
-    "pca": Reference(1.55e-5, 0.027),
+    "torch.import": Reference(1.7),
+    "teacher.load": Reference(2.0e-9),
+    "teacher.tokenize": Reference(4.5e-6),
+    "teacher.forward": Reference(3.8e-4),
+    "teacher.attention": Reference(8.0e-7),
+    "teacher.vocabulary": Reference(1.1e-3),
+    "pca": Reference(8.0e-6, 0.12),
     "student.load": Reference(1.35e-8),
-    "student.tokenize": Reference(3.1e-8, 3.0e-6),
-    "student.embed": Reference(1.0e-7, 4.4e-5),
-    "classifier.classify": Reference(2.0e-7, 6.0e-5),
+    "student.tokenize": Reference(3.2e-8, 3.1e-6),
+    "student.embed": Reference(1.03e-7, 4.4e-5),
+    "classifier.classify": Reference(1.5e-7, 6.0e-5),
 }
-"""By name; units as in ``rates.UNITS``."""
+"""By name; units as in ``rates.UNITS``. Lines of a teacher are those of all-MiniLM-L6-v2."""
 
 OVERHEADS: Mapping[str, Overhead] = {
+    # A teacher's passes, see above.
+    "pass.product": Overhead(TEACHER_GFLOP, MATMUL),
+    "pass.element": Overhead(TEACHER_ELEMENT, MEMORY),
     # A distillation.
-    "distill.start": Overhead(1.2, PYTHON),  # a run: imports of recipes, the operation's own rows
-    "tokenizer.build": Overhead(1.6e-5, PYTHON),  # a token of a vocabulary, read and written anew
+    "distill.start": Overhead(0.3, PYTHON),  # a run: what recipes import
+    "tokenizer.build": Overhead(9.0e-6, PYTHON),  # a token of a vocabulary, read and written anew
     "corpus.text": Overhead(9.0e-6, PYTHON),  # a text: read, cleaned, hashed, told apart
     "corpus.byte": Overhead(2.0e-8, PYTHON),
-    "survey.token": Overhead(6.0e-7, PYTHON),  # a token of a text whose words and pairs are counted
-    "bags.token": Overhead(1.5e-6, PYTHON),  # a token that becomes an entry of a sparse matrix
+    "product": Overhead(0.0116, MATMUL),  # a GFLOP of products between other things
+    "reduce.element": Overhead(2.0e-8, MEMORY),  # an element of a row on its way through PCA
+    "survey.token": Overhead(3.0e-6, PYTHON),  # a token of a text whose words and pairs are counted
+    "bags.token": Overhead(2.5e-6, PYTHON),  # a token that becomes an entry of a sparse matrix
     "fit.entry": Overhead(1.6e-9, MEMORY),  # an element of a row that is gathered or scattered
-    "train.entry": Overhead(3.0e-9, MEMORY),  # the same in steps of training
-    "train.batch": Overhead(9.0e-3, PYTHON),  # a step of tuning
-    "train.product": Overhead(0.0105, MATMUL),  # a GFLOP, over that of large products
-    "step.forward": Overhead(7.9, MATMUL),  # a training pass of a transformer over a forward one
+    "train.start": Overhead(0.7, PYTHON),  # a tuning: the first judgement, autograd's own
+    "train.entry": Overhead(3.0e-9, MEMORY),  # an element that a step gathers or scatters
+    "train.pair": Overhead(6.5e-8, MEMORY),  # two texts that a step compares, at one prefix
+    "train.batch": Overhead(4.0e-3, PYTHON),  # a step
+    "train.save": Overhead(4.5e-9, MEMORY),  # a byte of a checkpoint, beside its disk
     "student.write": Overhead(3.0e-9, MEMORY),  # an element of a table
-    "parity": Overhead(0.9, PYTHON),  # 200 runs of a graph and of its reference
+    "tokenizer.check": Overhead(1.25, PYTHON),  # a fast one, held to the reference
+    "prepare.start": Overhead(0.6, PYTHON),  # a tuning: what it imports
+    "parity": Overhead(1.0, PYTHON),  # 200 runs of a graph and of its reference
     "parity.byte": Overhead(1.0e-8, MEMORY),  # a byte of a table that both load
-    "report": Overhead(2.6, PYTHON),  # figures drawn, speed measured
-    "report.text": Overhead(6.0e-4, PYTHON),  # a text whose neighbors are compared
+    "report": Overhead(1.6, PYTHON),  # figures drawn, speed measured
+    "report.map": Overhead(3.0, MATMUL),  # ten maps of built-in texts
+    "report.text": Overhead(2.0e-4, PYTHON),  # a text whose neighbors are compared
     "cluster.entry": Overhead(2.0e-9, MEMORY),
-    # A training.
-    "train.start": Overhead(0.9, PYTHON),
-    "data.text": Overhead(2.5e-5, PYTHON),
-    "solver.product": Overhead(0.0147, MATMUL),  # a GFLOP of a linear head's own products
+    # A training of a classifier.
+    "classifier.start": Overhead(0.3, PYTHON),
+    "data.text": Overhead(1.6e-5, PYTHON),
+    "encoder.start": Overhead(0.1, PYTHON),
+    "solver.product": Overhead(0.015, MATMUL),  # a GFLOP of a head's own products
+    "solver.start": Overhead(0.008, PYTHON),  # a fit
     "gradient.batch": Overhead(1.5e-3, PYTHON),
-    "gradient.entry": Overhead(4.0e-9, MEMORY),
-    "classifier.report": Overhead(0.5, PYTHON),
-    "classifier.report.cell": Overhead(1.5e-6, PYTHON),  # a text and label that are compared
-    "classifier.write": Overhead(0.25, PYTHON),
+    "gradient.entry": Overhead(2.4e-9, MEMORY),
     "calibrate.cell": Overhead(1.0e-7, PYTHON),  # a text and label, in all turns of the search
-    "classifier.parity": Overhead(0.5, PYTHON),
+    "classifier.write": Overhead(0.2, PYTHON),
+    "classifier.parity": Overhead(0.3, PYTHON),
+    "classifier.report": Overhead(0.2, PYTHON),
+    "classifier.report.cell": Overhead(4.0e-7, PYTHON),  # a text and label that are compared
     # Serving.
     "request.unary": Overhead(6.5e-4, PYTHON),  # a request, without what it asks for
     "request.stream_item": Overhead(5.0e-4, PYTHON),
     "answer.byte": Overhead(3.8e-9, MEMORY),  # of vectors on their way out
     "teacher.request": Overhead(1.2e-3, PYTHON),  # to the engine and back
     # Transfers.
-    "publish": Overhead(0.05, PYTHON),  # a version
+    "publish": Overhead(0.04, PYTHON),  # a version
     "publish.file": Overhead(2.0e-3, PYTHON),
     "network.byte": Overhead(1.5e-9, MEMORY),  # TLS and copies
     "import.checks": Overhead(1.1, PYTHON),  # the tokenizer tried in a process of its own
 }
 """What a unit is stands beside each."""
+
+STEP_OVER_FORWARD = 8.3
+"""How many times longer a step of training a transformer takes than its forward pass."""

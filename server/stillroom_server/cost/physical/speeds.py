@@ -48,11 +48,6 @@ class Speeds:
         value = known.slope * units * self._of(line)
         return Figure.around(value, *_FOLLOWING, Basis.CALIBRATED)
 
-    @property
-    def step_over_forward(self) -> float:
-        """How many times longer a step of training a transformer takes than its forward pass."""
-        return OVERHEADS["step.forward"].slope
-
     def has(self, name: str) -> bool:
         """Whether the line was measured here."""
         return self.rates.get(name) is not None

@@ -8,11 +8,7 @@ from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.figures import Basis, Figure
 from stillroom_server.cost.physical.phase import ZERO, counted
 from stillroom_server.cost.physical.place import Place
-from stillroom_server.cost.physical.reference import (
-    TEACHER_PAIR_GFLOP,
-    TEACHER_TOKEN_GFLOP,
-    VOCABULARY_TOKENS,
-)
+from stillroom_server.cost.physical.reference import VOCABULARY_TOKENS
 
 SPREAD = 0.97  # of passes side by side; batches are planned and gathered by one thread
 SPECIAL_TOKENS = 2  # around a text
@@ -55,6 +51,20 @@ def forward(place: Place, facts: ModelFacts, texts: float, length: float) -> Pas
     return Passes(taken.plus(tokenized), ZERO, flops, traffic)
 
 
+def part(place: Place, whole: ModelFacts, some: ModelFacts, texts: float, length: float) -> Passes:
+    """The same through ``some`` that was cut out of ``whole``, the teacher that may be timed."""
+    if not place.speeds.has("teacher.forward"):
+        return forward(place, some, texts, length)
+    found = forward(place, whole, texts, length)
+    share = min(1.0, some.flops(1.0, length) / max(1.0, whole.flops(1.0, length)))
+    return Passes(
+        found.cpu.scaled(share),
+        found.device.scaled(share),
+        found.flops.scaled(share),
+        found.traffic.scaled(share),
+    )
+
+
 def vocabulary(place: Place, facts: ModelFacts, rows: float, prompt: float = 0.0) -> Passes:
     """Single tokens between the special ones, behind a prompt of so many tokens."""
     length = VOCABULARY_TOKENS + prompt
@@ -80,17 +90,21 @@ def _by_lines(place: Place, facts: ModelFacts, tokens: float, pairs: float) -> F
         square = 4.0 * facts.layers * facts.hidden * pairs
         straight = 2.0 * facts.multiplied * tokens
         return flat.scaled(1.0 + square / straight) if straight else flat
-    # Nobody timed this teacher: by its operations, as fast as the reference's are done.
-    gflop = 2.0 * facts.multiplied / 1e9
-    pair = 4.0 * facts.layers * facts.hidden / 1e9
-    flat = speeds.seconds("teacher.forward", tokens * gflop / TEACHER_TOKEN_GFLOP)
-    return flat.plus(speeds.seconds("teacher.attention", pairs * pair / TEACHER_PAIR_GFLOP))
+    # Nobody timed this teacher.
+    gflop = (2.0 * facts.multiplied * tokens + 4.0 * facts.layers * facts.hidden * pairs) / 1e9
+    written = tokens * facts.layers * _written(facts)
+    return speeds.overhead("pass.product", gflop).plus(speeds.overhead("pass.element", written))
+
+
+def _written(facts: ModelFacts) -> float:
+    """Elements that a layer writes for a token: its widths, eight of them and two inner ones."""
+    return 8.0 * facts.hidden + 2.0 * facts.intermediate
 
 
 def _traffic(place: Place, facts: ModelFacts, tokens: float) -> Figure:
     """Weights once a batch, and what each layer writes and reads: its six widths and more."""
     element = place.element_bytes
     batches = -(-tokens // place.batch_tokens) if tokens else 0.0
-    activations = tokens * facts.layers * (8.0 * facts.hidden + 2.0 * facts.intermediate)
+    activations = tokens * facts.layers * _written(facts)
     moved = element * (batches * facts.multiplied + 2.0 * activations)
     return Figure.around(moved, 0.5, 2.0, Basis.SPEC)

@@ -6,7 +6,9 @@ as many fits of the same kinds as the training will have.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from stillroom_server.classification.options import ClassifierOptions
 from stillroom_server.cost.assumptions import Assumption, Given, Omission, Source
@@ -40,25 +42,31 @@ def build(work: TrainWork, place: Place) -> Built:
     examples = _examples(work, told)
     encoder = work.encoder
     scheme = work.body.get("validation_split") or {}
-    planned = [
-        (each, train_fits.plan(options, encoder, each, scheme))
-        for each in (examples, *examples.smaller())
-    ]
-    fits = planned[0][1]
+
+    def planned(each: Examples) -> _Planned:
+        return each, train_fits.plan(options, encoder, each, scheme)
+
+    fits = planned(examples)[1]
+    ways = _Ways(
+        (examples, fits),
+        [planned(each) for each in examples.fewer()],
+        [planned(each) for each in examples.more()],
+    )
     told.extend(fits.assumptions)
     sizes = _Sizes.of(encoder, examples, fits.tried)
     own = encoder.computing
+    tuned = any(fit.table for fit in fits.tried)
+    level = _level(own, examples, tuned=tuned)
     phases = (
         _data(place, examples),
-        _encode(place, own, examples),
-        _train(place, fits, planned, sizes, own, options.time_budget_seconds),
-        _calibrate(place, fits, examples, sizes),
-        _write(place, sizes),
-        _verify(place, sizes, examples),
-        _report(place, fits, examples, sizes),
+        _encode(place, own, examples, level),
+        _train(place, ways, sizes, own, level, options.time_budget_seconds),
+        _calibrate(place, fits, examples, level),
+        _write(place, sizes, level),
+        _verify(place, sizes, examples, level, tuned=tuned),
+        _report(place, fits, examples, sizes, level),
         publish(place, sizes.result, unit="classifiers"),
     )
-    tuned = any(fit.table for fit in fits.tried)
     result = Figure.around(sizes.result, sizes.least / sizes.result, 1.0, counted(1.0).basis)
     return Built(
         title=f"{train_fits.title(options, fits)} on {_on(encoder)}",
@@ -78,6 +86,18 @@ def build(work: TrainWork, place: Place) -> Built:
         paradigm=(found := _paradigm(fits, tuned=tuned))[0],
         reason=found[1],
     )
+
+
+_Planned: TypeAlias = tuple[Examples, train_fits.Plan]
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How a training goes about its texts, and about fewer and more where that differs."""
+
+    asked: _Planned
+    fewer: list[_Planned]
+    more: list[_Planned]
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,8 @@ class _Sizes:
         return cls(table, max(heads), kept + 2.0 * max(heads) + _ABOUT, least)
 
 
+_ONNX = 60e6  # of the library that proves the graph
+_A_TEXT = 4.5e3  # bytes that a text leaves in memory, of the first few thousand
 _ABOUT = 300e3  # card, report with its figures, description
 
 
@@ -123,7 +145,7 @@ def _data(place: Place, examples: Examples) -> Phase:
     speeds = place.speeds
     cpu = speeds.overhead("data.text", examples.all).plus(
         speeds.overhead("corpus.byte", examples.size),
-        speeds.overhead("train.start"),
+        speeds.overhead("classifier.start"),
     )
     return Phase(
         "data",
@@ -137,11 +159,11 @@ def _data(place: Place, examples: Examples) -> Phase:
     )
 
 
-def _encode(place: Place, own: ModelFacts, examples: Examples) -> Phase:
+def _encode(place: Place, own: ModelFacts, examples: Examples, level: float) -> Phase:
     speeds, count = place.speeds, examples.all
     vectors = 4.0 * count * own.dimensions
     spread, flops, traffic, device = 0.0, ZERO, ZERO, ZERO
-    held = memory.figure(memory.TRAINER + 4.0 * own.rows * own.hidden + 2.0 * vectors)
+    held = memory.figure(level)
     if own.kind == "teacher":
         length = examples.tokens + teacher.SPECIAL_TOKENS
         passes = teacher.forward(place, own, count, length)
@@ -152,9 +174,8 @@ def _encode(place: Place, own: ModelFacts, examples: Examples) -> Phase:
     else:
         some = embedding.served(place, own, count, examples.tokens, 512.0)
         loaded = speeds.seconds("student.load", float(own.total_bytes or own.weight_bytes))
-        cpu, flops, traffic = some.computing.plus(loaded), some.flops, some.traffic
-        if not own.is_table:
-            held = memory.figure(memory.TRAINER + 1.4 * own.weight_bytes + 2.0 * vectors)
+        started = speeds.overhead("encoder.start")
+        cpu, flops, traffic = some.computing.plus(loaded, started), some.flops, some.traffic
     return Phase(
         "encode",
         "texts",
@@ -172,42 +193,74 @@ def _encode(place: Place, own: ModelFacts, examples: Examples) -> Phase:
 
 def _train(
     place: Place,
-    fits: train_fits.Plan,
-    all_fits: list[tuple[Examples, train_fits.Plan]],
+    ways: _Ways,
     sizes: _Sizes,
     own: ModelFacts,
+    level: float,
     seconds: float | None,
 ) -> Phase:
-    # As much as fewer texts would take, where those are gone about in a longer way.
-    took = [train_fits.whole(place, each, own, examples) for examples, each in all_fits]
-    examples = all_fits[0][0]
-    trained = sizes.head + (sizes.table if any(fit.table for fit in fits.tried) else 0.0)
+    examples, fits = ways.asked
+
+    def took(planned: list[_Planned]) -> list[train_fits.Took]:
+        return [train_fits.whole(place, each, own, some) for some, each in planned]
+
+    one = took([ways.asked])
+    least, most = [*one, *took(ways.more)], [*one, *took(ways.fewer)]
+    tuned = any(fit.table for fit in fits.tried)
     vectors = 4.0 * examples.all * own.dimensions
-    passes = max(
-        sum(fit.epochs or 1 for fit in each.tried) * float(each.parts) for _, each in all_fits
-    )
+    passes = [_passes(each) for _, each in (ways.asked, *ways.fewer)]
     phase = Phase(
         "train",
         "passes",
-        about(passes, 0.5, 1.0),
-        took[0].cpu.largest(*(each.cpu for each in took[1:])),
-        flops=counted(max(each.flops for each in took)),
-        traffic=counted(max(each.traffic for each in took)),
-        memory=memory.figure(
-            memory.TRAINER
-            + sizes.table
-            + 3.0 * vectors
-            + 4.0 * trained
-            + 12.0 * examples.all * examples.labels
-            + 100.0 * examples.all * examples.tokens,
+        about(max(passes), 0.5, 1.0),
+        _between([each.cpu for each in least], [each.cpu for each in most]),
+        flops=_between(
+            [counted(each.flops) for each in least], [counted(each.flops) for each in most]
         ),
-        disk=counted(2.0 * trained),
+        traffic=_between(
+            [counted(each.traffic) for each in least], [counted(each.traffic) for each in most]
+        ),
+        memory=memory.figure(
+            level
+            + (3.0 * sizes.table if tuned else 0.0)
+            + 4.0 * sizes.head
+            + (0.0 if own.is_table else vectors)
+            + 8.0 * examples.all * examples.labels
+        ),
+        disk=counted(2.0 * sizes.head + (2.0 * sizes.table if tuned else 0.0)),
         limited_by="memory bandwidth",
     )
     return limited(phase, seconds, place)
 
 
-def _calibrate(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Sizes) -> Phase:
+def _passes(plan: train_fits.Plan) -> float:
+    return float(sum(fit.epochs or 1 for fit in plan.tried) * plan.parts)
+
+
+def _between(least: list[Figure], most: list[Figure]) -> Figure:
+    """From the least that as many texts or more take to the most that as many or fewer do, their
+    geometric mean in the middle. Trainings on few texts are validated in folds, and take longer
+    than those on somewhat more: an estimate never falls where texts are added."""
+    low = min(each.numbers()[0] for each in least)
+    below, above = min(each.numbers()[1] for each in least), max(each.numbers()[1] for each in most)
+    high = max(each.numbers()[2] for each in most)
+    middle = math.sqrt(below) * math.sqrt(above)
+    return Figure(min(low, middle), middle, max(high, middle), most[0].basis)
+
+
+def _level(own: ModelFacts, examples: Examples, *, tuned: bool) -> float:
+    """Bytes of the process once the texts are encoded, which it keeps."""
+    texts = _A_TEXT * min(examples.all, 8192.0) + 400.0 * examples.all
+    vectors = 4.0 * examples.all * own.dimensions
+    if own.kind == "teacher":
+        return memory.RUNNER + vectors + texts
+    if own.is_table:
+        # What is trained is held as it was, as it is, and in the text of its tokens.
+        return memory.TRAINER + (4.0 if tuned else 0.3) * 4.0 * own.rows * own.hidden + texts
+    return memory.TRAINER + 1.4 * own.weight_bytes + vectors + texts
+
+
+def _calibrate(place: Place, fits: train_fits.Plan, examples: Examples, level: float) -> Phase:
     cells = fits.judged * examples.labels
     cpu = place.speeds.overhead("calibrate.cell", cells)
     return Phase(
@@ -217,12 +270,12 @@ def _calibrate(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _
         cpu,
         flops=counted(400.0 * cells),
         traffic=counted(400.0 * cells),
-        memory=memory.figure(memory.TRAINER + sizes.table + 40.0 * cells),
+        memory=memory.figure(level + 40.0 * cells),
         limited_by="one core",
     )
 
 
-def _write(place: Place, sizes: _Sizes) -> Phase:
+def _write(place: Place, sizes: _Sizes, level: float) -> Phase:
     cpu = place.speeds.overhead("student.write", sizes.result / 4.0).plus(
         place.speeds.overhead("classifier.write")
     )
@@ -233,13 +286,13 @@ def _write(place: Place, sizes: _Sizes) -> Phase:
         cpu,
         traffic=counted(4.0 * sizes.result),
         waiting=place.speeds.seconds("write", 0.0, 1.0),
-        memory=memory.figure(memory.TRAINER + 2.0 * sizes.table + 4.0 * sizes.head),
+        memory=memory.figure(level + 2.0 * sizes.head),
         disk=counted(sizes.result),
         limited_by="memory bandwidth",
     )
 
 
-def _verify(place: Place, sizes: _Sizes, examples: Examples) -> Phase:
+def _verify(place: Place, sizes: _Sizes, examples: Examples, level: float, *, tuned: bool) -> Phase:
     cpu = place.speeds.overhead("classifier.parity").plus(
         place.speeds.overhead("parity.byte", sizes.table + 2.0 * sizes.head),
         place.speeds.overhead("classifier.report.cell", 2_000.0 * examples.labels),
@@ -250,13 +303,17 @@ def _verify(place: Place, sizes: _Sizes, examples: Examples) -> Phase:
         counted(_PARITY_RUNS),
         cpu,
         traffic=counted(4.0 * sizes.result),
-        memory=memory.figure(memory.TRAINER + 3.5 * sizes.table + 4.0 * sizes.head),
+        memory=memory.figure(
+            level + _ONNX + (2.6 if tuned else 4.4) * sizes.table + 2.0 * sizes.head
+        ),
         disk=counted(sizes.result),
         limited_by="runs of the graph on one core",
     )
 
 
-def _report(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Sizes) -> Phase:
+def _report(
+    place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Sizes, level: float
+) -> Phase:
     cells = fits.judged * examples.labels
     cpu = place.speeds.overhead("classifier.report").plus(
         place.speeds.overhead("classifier.report.cell", cells)
@@ -267,7 +324,7 @@ def _report(place: Place, fits: train_fits.Plan, examples: Examples, sizes: _Siz
         counted(2.0),
         cpu,
         traffic=counted(40.0 * cells),
-        memory=memory.figure(memory.TRAINER + sizes.table + 60.0 * cells),
+        memory=memory.figure(level + _ONNX + sizes.head + 60.0 * cells),
         disk=counted(sizes.result),
         limited_by="one core",
     )

@@ -19,7 +19,9 @@ from stillroom_server.cost.physical.place import Place
 
 _SETTLED = 0.7  # of the epochs that a training may have, those it has before it gains no more
 _EPOCHS_RANGE = (0.5, 1.45)
-_LBFGS_TURNS = 60.0  # products with all texts, two an iteration
+_FOLDED = 0.5
+_LBFGS_TURNS = 50.0  # products with all texts, two an iteration
+_DISTINCT = 0.25  # of the n-grams that occur
 _RUNS_A_TOKEN = 1.0  # n-grams of two
 _FOLDS, _FEWEST, _FEWEST_A_LABEL = 5, 2000.0, 20.0  # as ``classification.splits`` chooses
 _TURNS = (4096.0, 100_000.0, 111_112.0, 1_000_000.0, 1_111_112.0)
@@ -42,11 +44,19 @@ class Examples:
     def all(self) -> float:
         return self.texts + self.judged
 
-    def smaller(self) -> list[Examples]:
+    def fewer(self) -> list[Examples]:
         """Fewer texts, each just below a number from which on the training goes about it in
         another way, which may take less."""
-        turns = [_FEWEST, _FEWEST_A_LABEL * self.labels, *_TURNS]
-        return [replace(self, texts=turn - 1.0) for turn in turns if 1.0 < turn - 1.0 < self.texts]
+        found = [turn - 1.0 for turn in self._turns if 1.0 < turn - 1.0 < self.texts]
+        return [replace(self, texts=texts) for texts in found]
+
+    def more(self) -> list[Examples]:
+        """More texts, each at one of these numbers."""
+        return [replace(self, texts=turn) for turn in self._turns if turn > self.texts]
+
+    @property
+    def _turns(self) -> list[float]:
+        return [_FEWEST, _FEWEST_A_LABEL * self.labels, *_TURNS]
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,11 @@ def whole(place: Place, fits: Plan, own: ModelFacts, examples: Examples) -> Took
     """Of all fits."""
     each = [cost(place, fit, own, examples) for fit in fits.tried]
     cpu = each[0].cpu.plus(*(took.cpu for took in each[1:])).scaled(fits.times)
+    cpu = cpu.plus(place.speeds.overhead("solver.start", float(len(each) * fits.parts)))
+    if fits.parts > 1 and any(fit.epochs for fit in fits.tried):
+        # Folds of gradient steps: more examples are not folded, and take less than these. No
+        # estimate may fall where there are more, so both are said to take about as much.
+        cpu = cpu.times(Figure.around(_FOLDED, 0.7, 2.2, cpu.basis))
     flops = sum(took.flops for took in each) * fits.times
     traffic = sum(took.traffic for took in each) * fits.times
     if fits.everything:
@@ -192,7 +207,7 @@ def _fit(options: ClassifierOptions, examples: Examples) -> Fit:
     features = 0.0
     if options.ngrams.on:
         most = float(options.ngrams.max_features or 0)
-        features = min(most, examples.texts * examples.tokens * _RUNS_A_TOKEN)
+        features = min(most, examples.texts * examples.tokens * _DISTINCT)
     return Fit(
         solver=options.solver or GRADIENT,
         epochs=(options.max_epochs or 1) if steps else 0,
