@@ -45,8 +45,8 @@ def proc(tmp_path: Path) -> Proc:
 
 def test_memory_is_that_of_the_process_and_all_below(proc: Proc) -> None:
     proc.task("self", "1", children="20 30 ")
-    for pid, rss in (("20", 7), ("30", 11), ("40", 13)):
-        proc.status(pid, rss)
+    for pid, peak in (("20", 7), ("30", 11), ("40", 13)):
+        proc.status(pid, rss=1, peak=peak)
     proc.task("30", "30", children="40 ")
     proc.task("self", "2", children="99 ")  # gone before it could be read
     assert ProcessCounters(proc.folder).memory() == (100 + 7 + 11 + 13) * 1024

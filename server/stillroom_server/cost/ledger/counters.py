@@ -27,7 +27,7 @@ class Counters(Protocol):
         ...
 
     def memory(self) -> int | None:
-        """Bytes resident now, of the process and its descendants. None: unknown."""
+        """Bytes resident now, with the most of each descendant that lives. None: unknown."""
         ...
 
     def peak_memory(self) -> int | None:
@@ -71,7 +71,8 @@ class ProcessCounters:
         own = self._status("VmRSS")
         if own is None:
             return None
-        return own + sum(self._status("VmRSS", pid) or 0 for pid in self._descendants("self"))
+        # A child may be small again when it is looked at.
+        return own + sum(self._status("VmHWM", pid) or 0 for pid in self._descendants("self"))
 
     def peak_memory(self) -> int | None:
         peak = self._status("VmHWM")

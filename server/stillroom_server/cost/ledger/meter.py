@@ -11,7 +11,7 @@ from types import TracebackType
 from stillroom_server.cost.ledger.counters import Counters, ProcessCounters
 from stillroom_server.cost.ledger.tally import Taken, Tally
 
-_MEMORY_SECONDS = 1.0
+_MEMORY_SECONDS = 0.5
 _DISK_SECONDS = 5.0
 
 _measuring: set[Meter] = set()
