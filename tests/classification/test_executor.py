@@ -55,6 +55,12 @@ def test_a_classifier_is_published_together_with_the_success(room: Room) -> None
     assert "thresholds" not in described or described["thresholds"] == []
     assert version.metadata["classifier"] == described
     assert "report" not in version.metadata  # that is a student's
+    made = version.metadata["provenance"]
+    assert made["corpora"] == {"texts": result["data"]["digest"]}
+    assert made["sources"] == {version.parents[0]: room.registry.resolve("tiny").digest}
+    assert made["seed"] == described["options"]["seed"]
+    (edge,) = room.registry.lineage("sorter").edges
+    assert (edge.parent, edge.relation) == (version.parents[0], "train")
     assert list(dict.fromkeys(context.phases)) == context.expected
 
 

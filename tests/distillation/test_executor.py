@@ -60,6 +60,13 @@ def test_the_student_and_the_success_are_published_together(
     assert version.kind is ModelKind.STUDENT
     assert version.metadata["report"]["dimensions"] == 12
     assert version.metadata["options"]["add_words"] == ["zymurgy"]
+    made = version.metadata["provenance"]
+    assert made["seed"] == "0"
+    assert made["sources"] == {version.parents[0]: registry.resolve("tiny-bert").digest}
+    assert made["libraries"].keys() >= {"numpy", "tokenizers", "torch", "transformers"}
+    assert "corpora" not in made
+    (edge,) = registry.lineage("small").edges
+    assert (edge.parent, edge.relation) == (version.parents[0], "distill")
     model = registry.get_model("small")
     assert (model.description, dict(model.labels)) == ("for a test", {"team": "still"})
     names = {file.path for file in version.files}

@@ -47,6 +47,8 @@ def test_a_teacher(registry: Registry, context: Context) -> None:
     assert facts["tokenizer"] == "WordPiece"
     assert facts["vocabulary"] == wordpiece().get_vocab_size()
     assert facts["origin"] == {"path": str(context.workspace.parent / "models/model")}
+    assert facts["provenance"]["libraries"]["tokenizers"]
+    assert facts["provenance"].keys() == {"libraries"}
     assert result == {"model_version": "models/m/versions/1", "skipped_files": [], "notes": []}
     model = registry.get_model("m")
     assert (model.description, dict(model.labels)) == ("d", {"team": "x"})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stillroom_registry.errors import FailedPrecondition, NotFound
 from stillroom_registry.registry import ModelKind, Registry
+from stillroom_registry.relations import TRAIN
 from stillroom_server.classification.access import DataAccess
 from stillroom_server.classification.encoders import (
     check_registered,
@@ -23,6 +24,7 @@ from stillroom_server.classification.encoders import (
 )
 from stillroom_server.classification.exhaustion import exhaustion
 from stillroom_server.classification.request import TrainRequest
+from stillroom_server.provenance import provenance
 
 if TYPE_CHECKING:
     from stillroom_server.classification.job import Job, Made
@@ -133,8 +135,9 @@ class TrainClassifierExecutor:
             job.request.name,
             ModelKind.CLASSIFIER,
             job.output,
-            metadata=metadata_of(made),
+            metadata={**metadata_of(made), **_provenance(job, made)},
             parents=(version.name,),
+            relation=TRAIN,
             description=job.request.description,
             labels=job.request.labels,
             in_transaction=succeed,
@@ -154,6 +157,16 @@ def metadata_of(made: Made) -> dict[str, Any]:
         "quality": headline(made.report),
         "data": {name: made.data[name] for name in facts if name in made.data},
     }
+
+
+def _provenance(job: Job, made: Made) -> dict[str, Any]:
+    version = job.source.version
+    texts = {"texts": "digest", "validation": "validation_digest"}
+    return provenance(
+        seed=job.request.options.seed,
+        sources={version.name: version.digest},
+        corpora={name: made.data[key] for name, key in texts.items() if made.data.get(key)},
+    )
 
 
 def _shown(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from stillroom_registry.errors import FailedPrecondition, ResourceExhausted
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
+from stillroom_registry.relations import DISTILL, QUANTIZE
 from stillroom_server.distillation.recipes.request import DistillRequest
+from stillroom_server.provenance import provenance
 from stillroom_server.security.paths import AllowedRoots
 
 if TYPE_CHECKING:
@@ -160,12 +162,23 @@ class DistillExecutor:
             result["model_version"] = version.name
             context.succeed(connection, result)
 
+        made_from = provenance(
+            seed=job.request.seed,
+            sources={job.source.name: job.source.digest},
+            corpora={} if job.corpus is None else {"texts": job.corpus.digest},
+        )
         self._registry.publish(
             job.request.name,
             ModelKind.STUDENT,
             job.output,
-            metadata={"report": report, "options": made.options, "recipe": made.recipe},
+            metadata={
+                "report": report,
+                "options": made.options,
+                "recipe": made.recipe,
+                **made_from,
+            },
             parents=(job.source.name,),
+            relation=QUANTIZE if made.recipe == QUANTIZE else DISTILL,
             description=job.request.description,
             labels=job.request.labels,
             in_transaction=succeed,

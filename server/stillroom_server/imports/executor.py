@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
+from stillroom_registry.relations import COPY
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
 from stillroom_server.imports.recognize import (
     MODEL2VEC_CLASSIFIER,
@@ -21,6 +22,7 @@ from stillroom_server.imports.recognize import (
 from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile
 from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.imports.sources import Fetched, fetch, parse_source
+from stillroom_server.provenance import provenance
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -176,7 +178,8 @@ class ImportExecutor:
             name,
             ModelKind(recognized.kind),
             folder,
-            metadata={**facts, "notes": notes},
+            metadata={**facts, "notes": notes, **provenance()},
+            relation=COPY,
             description=request.get("description"),
             labels=request.get("labels"),
             in_transaction=in_transaction,
