@@ -46,6 +46,41 @@ async def test_old_operations_and_unreferenced_blobs_go(tmp_path: Path) -> None:
         database.close()
 
 
+async def test_what_nobody_looked_at_for_long_is_scrubbed(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        moment = datetime.now(UTC)
+        registry = Registry.open(directory.path)
+        registry.publish("s", ModelKind.STUDENT, write_student(tmp_path / "student"))
+        version = registry.resolve("s")
+        blob = registry.blobs.path(version.files[0].digest)
+        blob.chmod(0o600)
+        blob.write_bytes(b"damaged")
+        for days, found in ((6, 0), (8, 1)):
+            later = moment + timedelta(days=days)
+            metrics = CollectorRegistry()
+            parts = build(
+                Settings(data_dir=tmp_path / "data", scrub_days=7),
+                directory.path,
+                registry,
+                metrics,
+                lambda later=later: later,
+            )
+            keeper = Housekeeper(parts, Health([]))
+            await keeper.scrub()
+            await keeper.stop()
+            assert len(registry.damaged_files(version)) == found
+            ended = metrics.get_sample_value("stillroom_registry_last_scrub_timestamp_seconds")
+            assert ended == later.timestamp()
+            parts.pool.close()
+        never = Settings(data_dir=tmp_path / "data", scrub_days=0)
+        parts = build(never, directory.path, registry, CollectorRegistry())
+        keeper = Housekeeper(parts, Health([]))
+        await keeper.scrub()
+        await keeper.stop()
+        parts.pool.close()
+        registry.close()
+
+
 def test_a_model_that_comes_is_served_and_one_that_goes_is_unknown(tmp_path: Path) -> None:
     publish_models(tmp_path / "data", tmp_path)
     with serving(tmp_path / "data") as running:
