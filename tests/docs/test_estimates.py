@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,22 +35,6 @@ def flags(*commands: Any) -> set[str]:
         for name in (*parameter.opts, *parameter.secondary_opts)
         if name.startswith("--")
     }
-
-
-LINES = sorted({line for _, line in pages.commands(pages=[ESTIMATES, REGISTRY])})
-
-
-@pytest.mark.parametrize("line", LINES)
-def test_commands_exist_with_their_flags(line: str) -> None:
-    words = shlex.split(line)
-    assert words.pop(0) == "stillroom"
-    command = ROOT
-    while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
-    arguments = [p for p in command.params if p.param_type_name == "argument" and p.required]
-    given = {word for word in words if word.startswith("--")}
-    assert given <= flags(command)
-    assert len([word for word in words if not word.startswith("--")]) >= len(arguments)
 
 
 @pytest.mark.parametrize("page", [ESTIMATES, REGISTRY], ids=lambda page: page.name)

@@ -80,6 +80,7 @@ def test_settings_named_in_commands_exist() -> None:
     known = {f"STILLROOM_{name.upper()}" for name in Settings.model_fields}
     known |= {"STILLROOM_TARGET", "STILLROOM_TOKEN", "STILLROOM_ROOT_CERTIFICATES"}
     known |= {"STILLROOM_HUB_TOKEN", "STILLROOM_BENCH_DATA"}
+    known |= {"STILLROOM_FROM_TOKEN", "STILLROOM_TO_TOKEN"}
     files = [*pages.PAGES, pages.ROOT / "Dockerfile", pages.ROOT / "compose.yaml"]
     for file in files:
         assert set(re.findall(r"\bSTILLROOM_[A-Z_]+\b", file.read_text())) <= known, file
