@@ -39,12 +39,17 @@ def test_garbage_never_goes_without_details(server: Serving, method: MethodDescr
     assert Details(caught.value).info.reason == "MALFORMED_MESSAGE"
 
 
+def is_served(server: Serving, method: MethodDescriptor) -> bool:
+    try:
+        call(server, method, b"")
+    except grpc.RpcError as error:
+        return Details(error).code is not grpc.StatusCode.UNIMPLEMENTED
+    return True
+
+
 def test_every_rpc_is_served(server: Serving) -> None:
-    for method in METHODS:
-        try:
-            call(server, method, b"")
-        except grpc.RpcError as error:
-            assert error.code() is not grpc.StatusCode.UNIMPLEMENTED, method.full_name
+    missing = {method.full_name for method in METHODS if not is_served(server, method)}
+    assert not missing
 
 
 def test_what_is_not_implemented_says_so_by_name() -> None:

@@ -170,7 +170,7 @@ async def test_two_servers_never_share_a_data_directory(tmp_path: Path) -> None:
         before = sorted((tmp_path / "data").iterdir())
         with pytest.raises(FailedPrecondition) as caught:
             await Server.start(
-                Settings(address="127.0.0.1:0", metrics_address="", data_dir=tmp_path / "data")  # type: ignore[call-arg]
+                Settings(address="127.0.0.1:0", metrics_address="", data_dir=tmp_path / "data")
             )
         assert caught.value.reason == "DATA_DIR_IN_USE"
         assert sorted((tmp_path / "data").iterdir()) == before
