@@ -20,7 +20,7 @@ from stillroom_registry.values import system_clock
 from stillroom_server.cost.assembling import assemble
 from stillroom_server.cost.budget import check_budget
 from stillroom_server.cost.calibration.calibration import Calibration, Subject
-from stillroom_server.cost.calibration.contention import Load, slowdown
+from stillroom_server.cost.calibration.contention import Load, sessions_share, slowdown
 from stillroom_server.cost.calibration.rates import NONE, RateSet
 from stillroom_server.cost.devices.known import Devices
 from stillroom_server.cost.environment import CostDefaults, CostSettings, Environment
@@ -130,14 +130,19 @@ class Estimator:
         served = isinstance(work, EmbedWork | ServeWork)
         threads = cores if served else min(cores, self._settings.runner_threads or cores)
         busy = self._busy()
-        nice = 0 if served else _RUNNER_NICE
+        slower = partial(
+            slowdown,
+            cores=cores,
+            nice=0 if served else _RUNNER_NICE,
+            grouped=sessions_share(),
+        )
         return Environment.resolve(
             asked,
             self._defaults,
             devices,
             threads=threads,
-            load=1.0 if busy is None else slowdown(busy, cores, threads, nice),
-            load_alone=None if busy is None else slowdown(busy, cores, 1, nice),
+            load=1.0 if busy is None else slower(busy, threads=threads),
+            load_alone=None if busy is None else slower(busy, threads=1),
             network=self._network(),
         )
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stillroom_server.cost.calibration.contention import Load, slowdown
+from stillroom_server.cost.calibration.contention import Load, sessions_share, slowdown
 from stillroom_server.cost.figures import Basis, Figure
 from stillroom_server.cost.physical.phase import ZERO, Phase
 
@@ -32,17 +32,36 @@ def test_shares(busy: float, cores: int, threads: int, nice: int, expected: floa
     assert slowdown(busy, cores, threads, nice) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("busy", "threads", "expected"), [(1.0, 1, 1.0), (1.0, 2, 1.5), (2.0, 1, 2.0), (2.0, 2, 3.0)]
+)
+def test_sessions_share_before_priorities_count(busy: float, threads: int, expected: float) -> None:
+    assert slowdown(busy, 2, threads, 10, grouped=True) == pytest.approx(expected)
+
+
+def test_whether_sessions_share(tmp_path: Path) -> None:
+    assert not sessions_share(tmp_path)
+    (tmp_path / "sys" / "kernel").mkdir(parents=True)
+    file = tmp_path / "sys" / "kernel" / "sched_autogroup_enabled"
+    for text, shared in (("1\n", True), ("0\n", False)):
+        file.write_text(text)
+        assert sessions_share(tmp_path) is shared
+
+
 @given(
     busy=st.floats(0.0, 300.0),
     more=st.floats(0.0, 10.0),
     cores=st.integers(1, 256),
     threads=st.integers(1, 256),
     nice=st.integers(0, 19),
+    grouped=st.booleans(),
 )
 def test_more_of_others_never_makes_ours_faster(
-    busy: float, more: float, cores: int, threads: int, nice: int
+    busy: float, more: float, cores: int, threads: int, nice: int, grouped: bool
 ) -> None:
-    before, after = (slowdown(each, cores, threads, nice) for each in (busy, busy + more))
+    before, after = (
+        slowdown(each, cores, threads, nice, grouped=grouped) for each in (busy, busy + more)
+    )
     assert 1.0 <= before <= after * (1 + 1e-9)
 
 

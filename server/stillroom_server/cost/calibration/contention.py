@@ -24,21 +24,30 @@ _WEIGHTS = (
 )
 
 
-def slowdown(busy: float, cores: int, threads: int, nice: int = 0) -> float:
+def slowdown(
+    busy: float, cores: int, threads: int, nice: int = 0, *, grouped: bool = False
+) -> float:
     """Times as long as alone, >= 1, for work of ``threads`` at priority ``nice`` (0 to 19) while
     others keep ``busy`` of ``cores`` busy at priority 0.
 
     Ours has the free cores, and of those that both want the share that its priority earns. A thread
-    of theirs is a core's worth: what waits behind another counts no further.
+    of theirs is a core's worth: what waits behind another counts no further. ``grouped``: see
+    ``sessions_share``; the priority then counts nothing, and our threads share a session's weight.
     """
     cores = max(1, cores)
     wanted = min(max(1, threads), cores)
     busy = min(max(0.0, busy), float(cores))
     free = cores - busy
     contested = max(0.0, wanted - free)
-    weight = _WEIGHTS[min(max(0, nice), len(_WEIGHTS) - 1)]
+    weight = _WEIGHTS[0] / wanted if grouped else float(_WEIGHTS[min(max(0, nice), 19)])
     got = wanted - contested + contested * weight / (weight + _WEIGHTS[0])
     return max(1.0, wanted / got)
+
+
+def sessions_share(proc: Path = PROC) -> bool:
+    """Whether Linux shares cores among sessions first (sched_autogroup, sched(7)): each process that
+    works for us has a session of its own, and there its priority is against nobody."""
+    return _read(proc / "sys" / "kernel" / "sched_autogroup_enabled").strip() == "1"
 
 
 class Load:

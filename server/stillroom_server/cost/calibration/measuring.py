@@ -16,7 +16,7 @@ from typing import Any
 
 from stillroom_server.cost.calibration.rates import Line
 
-LIMIT_SECONDS = 3.0
+LIMIT_SECONDS = 2.75
 """On the clock, from the start of the processes to their end."""
 _MARGIN_SECONDS = 0.2  # for starting and ending it
 _CHILD = "stillroom_server.cost.calibration.child"
