@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from stillroom_server.cost.looking.data import Described, data_facts
 from stillroom_server.cost.looking.prompts import prompts_of
 from stillroom_server.cost.policy import Policy
 from stillroom_server.cost.tables.reading import check_rank, read_paradigm
-from stillroom_server.cost.workloads import EmbedWork, ParadigmWork, ServeWork, Work
+from stillroom_server.cost.workloads import EmbedWork, ParadigmWork, ServeWork
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, plan
 from stillroom_server.operations.model import Json
 from stillroom_server.rpc import embed_messages
@@ -27,6 +27,7 @@ from stillroom_server.rpc.drafts import Draft
 from stillroom_server.rpc.estimates import Estimate
 from stillroom_server.rpc.hub_sync import HubSyncs
 from stillroom_server.rpc.launch import Launcher
+from stillroom_server.rpc.server_info import missing_libraries
 from stillroom_server.rpc.train_requests import TrainRequests
 
 _NO_LIMIT = 2**31 - 1  # of tokens, for a model that has none
@@ -50,7 +51,13 @@ class Asked:
 class Workloads:
     """Estimates any workload. Starts nothing and changes nothing."""
 
-    def __init__(self, launcher: Launcher, syncs: HubSyncs, max_texts: int) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        syncs: HubSyncs,
+        max_texts: int,
+        missing: Callable[[], Sequence[str]] = missing_libraries,
+    ) -> None:
         self._launcher = launcher
         self._estimates = launcher.estimates
         self._registry: Registry = launcher.registry
@@ -59,6 +66,7 @@ class Workloads:
         self._train = TrainRequests(launcher)
         self._syncs = syncs
         self._max_texts = max_texts
+        self._missing = missing
 
     def estimate(self, workload: pb.Workload, asked: Asked) -> Estimate:
         """Raises what the RPC of the workload raises, the field beginning with ``workload.``; what
@@ -73,12 +81,24 @@ class Workloads:
         with _under_workload(path):
             match kind:
                 case "distill" | "train_classifier" | "push" | "pull":
-                    return self._operation(kind, self._body(kind, given, asked), asked)
+                    body = self._body(kind, given, asked)
+                    return self._installed(self._operation(kind, body, asked))
                 case "embed" | "serve":
-                    work: Work = self._serving(kind, given, asked, path)
+                    work = self._serving(kind, given, asked, path)
+                    found = self._estimates.of_work(work, field=path, **asked.estimating)
+                    heavy = work.model.computing.kind == "teacher"
+                    return self._installed(found) if heavy else found
                 case _:
-                    work = self._paradigm(given, path)
-            return self._estimates.of_work(work, field=path, **asked.estimating)
+                    paradigm = self._paradigm(given, path)
+                    return self._estimates.of_work(paradigm, field=path, **asked.estimating)
+
+    def _installed(self, estimate: Estimate) -> Estimate:
+        """Of work that needs more than serving students does."""
+        missing = self._missing()
+        if not missing:
+            return estimate
+        reason = f"this installation lacks {', '.join(missing)}; install stillroom[train]"
+        return {**estimate, "runnable": False, "not_runnable_reason": reason}
 
     def _operation(self, kind: str, body: Json, asked: Asked) -> Estimate:
         budget = body.get("budget")

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,20 @@ def limits(settings: Settings) -> pb.ServerLimits:
         max_tokenize_bytes=settings.max_tokenize_bytes,
         max_calls_per_connection=settings.max_calls_per_connection,
     )
+
+
+@cache
+def missing_libraries() -> tuple[str, ...]:
+    """What this installation lacks of what teachers, training and the Hub need."""
+    return tuple(name for name in _TRAINING_LIBRARIES if not _installed(name))
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def capabilities(libraries: dict[str, str]) -> list[str]:
