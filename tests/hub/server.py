@@ -163,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         chunked = self.headers.get("Transfer-Encoding", "") == "chunked"
         body = self._chunks() if chunked else self.rfile.read(length)
+        if not chunked and len(body) < length:
+            raise ConnectionAbortedError("the client was gone before its request was whole")
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
         return Request(
             method=self.command,
@@ -176,11 +178,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _chunks(self) -> bytes:
         body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
+        while size := int(self._line().split(b";")[0], 16):
+            chunk = self.rfile.read(size)
+            if len(chunk) < size or not self._line():
+                raise ConnectionAbortedError("the client was gone before its request was whole")
+            body += chunk
         self.rfile.readline()
         return body
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline()
+        if not line:
+            raise ConnectionAbortedError("the client was gone before its request was whole")
+        return line
 
     def _send(self, answer: Answer, cut: int | None = None) -> None:
         self.send_response(answer.status)
