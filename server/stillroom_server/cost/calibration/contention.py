@@ -45,7 +45,7 @@ def slowdown(
 
 
 def sessions_share(proc: Path = PROC) -> bool:
-    """Whether Linux shares cores among sessions first (sched_autogroup, sched(7)): each process that
+    """Whether Linux shares cores among sessions first (autogroups, sched(7)): each process that
     works for us has a session of its own, and there its priority is against nobody."""
     return _read(proc / "sys" / "kernel" / "sched_autogroup_enabled").strip() == "1"
 

@@ -38,7 +38,7 @@ def make(options: StaticOptions, teacher: ModelFacts, place: Place, corpus: Corp
         steps.encode(place, teacher, rows),
         reduce(place, teacher, rows, dimensions, kept, projected=options.dimensions is not None),
         steps.write_table(place, rows, dimensions, element, **table),
-        steps.verify_table(place, rows, dimensions, element, **table),
+        steps.verify_table(place, rows, dimensions, element, held=kept, disk=vectors),
         steps.report(place, teacher, None, held=drawn, disk=vectors + folder),
         steps.publish(place, folder, disk=vectors),
     )

@@ -50,7 +50,7 @@ def build(work: EmbedWork, place: Place) -> Built:
         "answer",
         "requests",
         counted(-(-work.texts // work.texts_per_request)),
-        found.answering,
+        found.answering.plus(place.speeds.overhead("stream.open")),
         traffic=counted(2.0 * work.texts * each),
         memory=memory.held(place, _BUFFERS, base=memory.FRONT),
         limited_by="requests on one core",

@@ -11,7 +11,7 @@ from stillroom_server.cost.figures import Basis, Figure
 from stillroom_server.cost.physical.place import Place
 
 RUNNER = 290e6  # with torch, once a teacher is loaded; its weights apart
-FITTER = 50e6  # scipy, and what tuning holds beside its arrays
+FITTER = 36e6  # scipy, and what tuning holds beside its arrays
 DRAWER = 78e6  # matplotlib and onnxruntime
 TRAINER = 118e6  # without torch: classifiers on students
 FRONT = 105e6

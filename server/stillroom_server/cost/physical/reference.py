@@ -102,6 +102,7 @@ OVERHEADS: Mapping[str, Overhead] = {
     "classifier.report.cell": Overhead(4.0e-7, PYTHON),  # a text and label that are compared
     # Serving.
     "request.unary": Overhead(6.5e-4, PYTHON),  # a request, without what it asks for
+    "stream.open": Overhead(2.0e-3, PYTHON),  # a stream, to its first item
     "request.stream_item": Overhead(5.0e-4, PYTHON),
     "answer.byte": Overhead(3.8e-9, MEMORY),  # of vectors on their way out
     "teacher.request": Overhead(1.2e-3, PYTHON),  # to the engine and back
