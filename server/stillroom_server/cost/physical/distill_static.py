@@ -31,13 +31,12 @@ def make(options: StaticOptions, teacher: ModelFacts, place: Place, corpus: Corp
     # What passes have freed stays with the process, most of it.
     kept = _LEFT + _KEPT * (memory.passes(place, teacher, memory.ROW_TOKENS) + vectors)
     kept = kept if place.accelerator is None else vectors
-    table = {"held": kept, "disk": vectors}
     drawn = kept + 14.0 * rows * dimensions
     phases = (
         steps.load(place, teacher, first=corpus is None),
         steps.encode(place, teacher, rows),
         reduce(place, teacher, rows, dimensions, kept, projected=options.dimensions is not None),
-        steps.write_table(place, rows, dimensions, element, **table),
+        steps.write_table(place, rows, dimensions, element, held=kept, disk=vectors),
         steps.verify_table(place, rows, dimensions, element, held=kept, disk=vectors),
         steps.report(place, teacher, None, held=drawn, disk=vectors + folder),
         steps.publish(place, folder, disk=vectors),
