@@ -34,6 +34,7 @@ from stillroom_server.inference.registry_models import (
     student_pool,
 )
 from stillroom_server.inference.transformer.lanes import Lanes
+from stillroom_server.maintenance.gauges import registry_gauges
 from stillroom_server.maintenance.scrub import Scrubber
 from stillroom_server.observability.metrics import (
     ClassifyMetrics,
@@ -334,49 +335,8 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         (),
         lambda: {(): float(parts.teachers.held)},
     )
-    _registry_gauges(parts, metrics)
+    registry_gauges(parts.registry, parts.scrubber, partial(GaugeCollector, metrics))
     _estimate_gauges(RecentAccuracy(parts.ledger), metrics)
-
-
-def _registry_gauges(parts: Parts, metrics: CollectorRegistry) -> None:
-    registry = parts.registry
-
-    def gauge(name: str, text: str, read: Callable[[], float | None]) -> None:
-        def labeled() -> Mapping[tuple[str, ...], float]:
-            value = read()
-            return {} if value is None else {(): value}
-
-        GaugeCollector(metrics, f"stillroom_registry_{name}", text, (), labeled)
-
-    gauge(
-        "used_bytes",
-        "Bytes of the files of all models, those that wait for a collection included",
-        lambda: registry.usage().used_bytes,
-    )
-    gauge(
-        "quota_bytes",
-        "How many there may be; missing without registry_quota_bytes",
-        lambda: registry.usage().quota_bytes,
-    )
-    gauge(
-        "quarantined_versions",
-        "Versions with a file that was found damaged",
-        lambda: registry.integrity_state().quarantined_versions,
-    )
-    gauge(
-        "oldest_check_timestamp_seconds",
-        "When the file that was looked at least recently was; missing while there is none",
-        lambda: _seconds(registry.integrity_state().oldest_check),
-    )
-    gauge(
-        "last_scrub_timestamp_seconds",
-        "When the scrubber had last looked at all that was due; missing until then",
-        lambda: None if parts.scrubber is None else _seconds(parts.scrubber.last_round),
-    )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
 
 
 def _estimate_gauges(recent: RecentAccuracy, metrics: CollectorRegistry) -> None:
