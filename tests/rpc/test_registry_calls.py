@@ -286,6 +286,8 @@ def test_names_that_name_nothing(running: Serving, stub: ModelServiceStub, name:
         ("GetLineage", pb.GetLineageRequest(name=name)),
         ("VerifyModelVersion", pb.VerifyModelVersionRequest(name=name)),
         ("DownloadModelVersion", pb.DownloadModelVersionRequest(name=name)),
+        ("ImportModel", pb.ImportModelRequest(name=name, source={"hub": {"repo": "a/b"}})),
+        ("PullModel", pb.PullModelRequest(name=name, source={"repo": "a/b"})),
     ]:
         details = refused(getattr(stub, method), request)
         assert details.code is grpc.StatusCode.INVALID_ARGUMENT, method
@@ -293,6 +295,22 @@ def test_names_that_name_nothing(running: Serving, stub: ModelServiceStub, name:
         assert details.field in ("name", "parent", "model", "model.name"), method
         assert len(details.status.SerializeToString()) < 7_000, method
     assert {m.name: m.etag for m in stub.ListModels(pb.ListModelsRequest()).models} == before
+
+
+@pytest.mark.parametrize("alias", [name for name in BAD_NAMES if name])
+def test_aliases_that_are_none(stub: ModelServiceStub, alias: str) -> None:
+    before = stub.GetModel(pb.GetModelRequest(name="s")).model
+    for method, request in [
+        ("SetModelAlias", pb.SetModelAliasRequest(model="s", alias=alias, version=1)),
+        ("DeleteModelAlias", pb.DeleteModelAliasRequest(model="s", alias=alias)),
+        ("RollBackModelAlias", pb.RollBackModelAliasRequest(model="s", alias=alias)),
+        ("ListAliasEvents", pb.ListAliasEventsRequest(parent="s", alias=alias)),
+    ]:
+        details = refused(getattr(stub, method), request)
+        assert (details.code.name, details.field) == ("INVALID_ARGUMENT", "alias"), method
+        assert details.info.reason == "BAD_ALIAS_NAME", method
+        assert len(details.status.SerializeToString()) < 7_000, method
+    assert stub.GetModel(pb.GetModelRequest(name="s")).model == before
 
 
 def test_lineage_goes_through_what_is_deleted(stub: ModelServiceStub) -> None:
