@@ -57,11 +57,12 @@ def reduce(
     teacher: ModelFacts,
     rows: float,
     dimensions: float,
-    kept: float,
+    held: float,
     *,
     projected: bool,
 ) -> Phase:
-    """Principal axes of the rows and the rows along them; without ``projected`` only weights."""
+    """Principal axes of the rows and the rows along them; without ``projected`` only weights.
+    ``held``: bytes that earlier phases left in memory."""
     width = float(teacher.dimensions)
     kept = dimensions if projected else 0.0
     axes = 2.0 * rows * width * width if projected else 0.0
@@ -79,7 +80,7 @@ def reduce(
         cpu,
         flops=counted(flops),
         traffic=counted(12.0 * rows * width),
-        memory=memory.held(place, kept + 8.0 * rows * dimensions),
+        memory=memory.held(place, held + 8.0 * rows * dimensions),
         disk=counted(4.0 * rows * width),
         limited_by="products of matrices",
     )
