@@ -361,3 +361,21 @@ def test_a_lineage_that_no_answer_holds_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="fewer steps") as caught:
         lineage.response(chain(50, {}), 2_000)
     assert (caught.value.reason, caught.value.field) == ("RESPONSE_TOO_LARGE", "depth")
+
+
+def test_a_move_is_told_with_who_made_it(tmp_path: Path) -> None:
+    publish_models(tmp_path / "data", tmp_path)
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"ann {'a' * 20}\nben {'b' * 20}\n")
+    tokens.chmod(0o600)
+    with serving(tmp_path / "data", token_file=tokens) as server:
+        stub = ModelServiceStub(server.channel)
+        ann, ben = ((("authorization", f"Bearer {letter * 20}"),) for letter in "ab")
+        for version in (1, 2):
+            request = pb.SetModelAliasRequest(model="s", alias="live", version=version)
+            stub.SetModelAlias(request, metadata=ann)
+        stub.RollBackModelAlias(pb.RollBackModelAliasRequest(model="s", alias="live"), metadata=ben)
+        stub.DeleteModelVersion(pb.DeleteModelVersionRequest(name="s@1", force=True), metadata=ben)
+        found = stub.ListAliasEvents(pb.ListAliasEventsRequest(parent="s"), metadata=ann)
+    moves = [(event.actor, event.from_version, event.to_version) for event in found.events]
+    assert moves == [("ben", 1, 0), ("ben", 2, 1), ("ann", 1, 2), ("ann", 0, 1)]
