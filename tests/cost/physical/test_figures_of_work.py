@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from cost.physical import models
@@ -160,6 +161,22 @@ def test_more_dimensions_than_the_teachers_are_refused() -> None:
     with pytest.raises(InvalidArgument) as refused:
         build(models.distill({"static": {"dimensions": 500}}), HOST)
     assert refused.value.field == "static.dimensions"
+
+
+def test_a_few_texts_are_a_whole_request() -> None:
+    few = phase(build(models.embed(models.student(), 5, 10.0, 256), HOST), "embed").cpu
+    line = models.calibrated().lines["student.embed"]
+    assert few.numbers()[1] == pytest.approx(line.seconds(50.0))
+
+
+def test_epochs_that_early_stopping_may_spare_are_an_assumption() -> None:
+    def assumed(options: dict[str, Any]) -> set[str]:
+        built = build(models.train(models.student(), 5_000.0, 6.0, options), HOST)
+        return {each.name for each in built.assumptions}
+
+    assert "epochs" in assumed({})
+    assert "epochs" not in assumed({"max_epochs": 3, "early_stopping": {"disabled": True}})
+    assert "epochs" not in assumed({"linear": {"solver": "LINEAR_SOLVER_LBFGS"}})
 
 
 # ---- Serving ---------------------------------------------------------------

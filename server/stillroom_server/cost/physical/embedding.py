@@ -50,7 +50,7 @@ def served(
     stream: bool = True,
 ) -> Served:
     """``texts`` of ``tokens`` each on average, in requests of so many."""
-    requests = texts / texts_per_request
+    requests = max(1.0, texts / texts_per_request)
     answering = _answering(
         place, facts, texts, requests, element_type, dimensions or facts.dimensions, stream=stream
     )

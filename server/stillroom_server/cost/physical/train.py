@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from stillroom_server.classification.options import ClassifierOptions
-from stillroom_server.cost.assumptions import Assumption, Given, Omission, Source
+from stillroom_server.cost.assumptions import Assumption, Given, Source
 from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.figures import Figure
 from stillroom_server.cost.physical import embedding, memory, quality, teacher, train_fits
@@ -53,6 +53,10 @@ def build(work: TrainWork, place: Place) -> Built:
         [planned(each) for each in examples.more()],
     )
     told.extend(fits.assumptions)
+    if not options.early_stopping.disabled and any(fit.epochs for fit in fits.tried):
+        note = "of those allowed, until nothing is gained any more"
+        share = f"{train_fits.SETTLED:.0%}"
+        told.append(Assumption("epochs", share, Source.DEFAULT, note))
     sizes = _Sizes.of(encoder, examples, fits.tried)
     own = encoder.computing
     tuned = any(fit.table for fit in fits.tried)
@@ -82,7 +86,6 @@ def build(work: TrainWork, place: Place) -> Built:
             embedding.rate(place, _classifier(encoder, examples), examples.tokens, 256),
         ),
         assumptions=tuple(told),
-        omissions=_omissions(options),
         paradigm=(found := _paradigm(fits, tuned=tuned))[0],
         reason=found[1],
     )
@@ -336,13 +339,6 @@ def _paradigm(fits: train_fits.Plan, *, tuned: bool) -> tuple[Paradigm, str]:
     if any(fit.hidden for fit in fits.tried):
         return DeepLearning(), "a network is trained on vectors that stay as they are"
     return TraditionalMl(), "a linear model is fitted to vectors that stay as they are"
-
-
-def _omissions(options: ClassifierOptions) -> tuple[Omission, ...]:
-    if not options.early_stopping.disabled:
-        reason = "how many epochs it takes until nothing is gained is not known; see the interval"
-        return (Omission("early stopping", reason, "train"),)
-    return ()
 
 
 def _classifier(encoder: ModelFacts, examples: Examples) -> ModelFacts:

@@ -17,7 +17,7 @@ from stillroom_server.cost.facts import ModelFacts
 from stillroom_server.cost.figures import Figure
 from stillroom_server.cost.physical.place import Place
 
-_SETTLED = 0.7  # of the epochs that a training may have, those it has before it gains no more
+SETTLED = 0.7  # of the epochs that a training may have, those it has before it gains no more
 _EPOCHS_RANGE = (0.5, 1.45)
 _FOLDED = 0.5
 _LBFGS_TURNS = 50.0  # products with all texts, two an iteration
@@ -133,7 +133,7 @@ def cost(place: Place, fit: Fit, own: ModelFacts, examples: Examples) -> Took:
         entries += texts * examples.tokens * own.hidden * 3.0
     if fit.epochs:
         epochs = Figure.around(
-            fit.epochs * _SETTLED, *_EPOCHS_RANGE, speeds.overhead("gradient.batch").basis
+            fit.epochs * SETTLED, *_EPOCHS_RANGE, speeds.overhead("gradient.batch").basis
         )
         batches = max(1.0, texts / fit.batch)
         moved = batches * (weights + min(fit.features, fit.batch * runs) * examples.labels) * 8.0
@@ -141,7 +141,7 @@ def cost(place: Place, fit: Fit, own: ModelFacts, examples: Examples) -> Took:
             speeds.overhead("solver.product", product / 1e9),
             speeds.overhead("gradient.entry", entries + moved),
         )
-        turns = fit.epochs * _SETTLED
+        turns = fit.epochs * SETTLED
         flops = turns * (product + 2.0 * entries)
         return Took(one.times(epochs), flops, turns * 8.0 * (entries + moved))
     if fit.solver == LBFGS:
