@@ -54,10 +54,10 @@ def test_a_measured_line_is_calibrated_and_another_is_not() -> None:
         assert phase(build(models.distill({"static": {}}), place), "encode").cpu.basis is basis
 
 
-def test_a_slower_host_takes_as_many_times_longer() -> None:
+def test_a_slower_host_takes_about_as_many_times_longer() -> None:
     work = models.distill(texts=20_000.0)
     once, twice = (seconds(build(work, models.place(models.calibrated(f)))) for f in (1.0, 2.0))
-    assert twice == pytest.approx(2.0 * once, rel=1e-6)
+    assert 1.8 * once < twice < 2.0 * once  # what follows the interpreter feels less of it
 
 
 def test_threads_share_the_teachers_passes_and_contention_slows_cores() -> None:
