@@ -227,3 +227,33 @@ def test_folders_that_are_no_models(registry: Registry, make_folder: Any, tmp_pa
     refused(registry, file, "NOT_A_FOLDER")
     deep = make_folder({"/".join(["d"] * 18) + "/n": b"1"})
     refused(registry, deep)
+
+
+BY_NAME: dict[str, Any] = {
+    "get": lambda registry, name: registry.get_model(name),
+    "update": lambda registry, name: registry.update_model(name, description="x"),
+    "versions": lambda registry, name: registry.list_versions(name),
+    "version": lambda registry, name: registry.get_version(name, 1),
+    "resolve": lambda registry, name: registry.resolve(name),
+    "lineage": lambda registry, name: registry.lineage(name),
+    "set alias": lambda registry, name: registry.set_alias(name, "production", 1),
+    "roll back": lambda registry, name: registry.roll_back_alias(name, "production"),
+    "delete alias": lambda registry, name: registry.delete_alias(name, "production"),
+    "aliases": lambda registry, name: registry.list_aliases(name),
+    "events": lambda registry, name: registry.list_alias_events(name),
+    "delete version": lambda registry, name: registry.delete_version(name, 1, force=True),
+    "delete": lambda registry, name: registry.delete_model(name, force=True),
+}
+
+
+@pytest.mark.parametrize("call", BY_NAME)
+def test_every_method_refuses_bad_names(registry: Registry, make_folder: Any, call: str) -> None:
+    registry.publish("a", STUDENT, make_folder(n=b"1"))
+    registry.set_alias("a", "production", 1)
+    before = registry.get_model("a")
+    for name in BAD_NAMES:
+        with pytest.raises(InvalidArgument) as caught:
+            BY_NAME[call](registry, name)
+        assert caught.value.field == "model"
+        assert len(caught.value.message) < 400
+    assert registry.get_model("a") == before
