@@ -182,8 +182,8 @@ def quarantined(version: ModelVersion, damaged: Collection[File]) -> DataLoss:
     named = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
     return DataLoss(
         f"{version.name} is in quarantine: {named} is damaged on disk. Publish, import or pull the "
-        "same files again under any name, which restores it; if the disk is sound after all, "
-        "verify it again.",
+        "same files again under any name, which restores it; or put the blob back from a backup, "
+        "and verify it again.",
         reason="QUARANTINED",
         metadata={
             "version": version.name,

@@ -119,3 +119,15 @@ def test_a_cancelled_collection_removes_nothing_more(store: Store) -> None:
 
 def test_every_kind_has_an_executor(store: Store) -> None:
     assert tuple(sorted(build({}, store.registry))) == OPERATION_KINDS
+
+
+def test_bytes_from_a_backup_are_believed_once_verified(store: Store) -> None:
+    version = store.publish("m", a_json=b"whole")
+    blob = store.damage(version, "a.json")
+    request = {"model_version": version.name}
+    assert run(VerifyExecutor(store.registry), request, Noting())["damaged_files"]
+    blob.write_bytes(b"whole")
+    with pytest.raises(DataLoss):
+        store.registry.folder(version)  # nobody has looked yet
+    assert not run(VerifyExecutor(store.registry), request, Noting())["damaged_files"]
+    assert (store.registry.folder(version) / "a.json").read_bytes() == b"whole"
