@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         description="days after which stored files are hashed again in the background; 0: never",
     )
     scrub_bytes_per_second: int = Field(
-        20 * MEGABYTE, ge=MEGABYTE, description="bytes a second that this reads at most"
+        10 * MEGABYTE, ge=MEGABYTE, description="bytes a second that this reads at most"
     )
 
     # Work
