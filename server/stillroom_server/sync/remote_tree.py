@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeAlias
@@ -75,11 +75,14 @@ def difference(local: Iterable[LocalFile], remote: Tree, ours: Iterable[str]) ->
     return Change(tuple(put), tuple(delete))
 
 
-def digests(stream: IO[bytes], size: int) -> tuple[str, str]:
-    """sha256 and git's blob id (hex) of ``size`` bytes, read once."""
+def digests(stream: IO[bytes], size: int, told: Callable[[int], None]) -> tuple[str, str]:
+    """sha256 and git's blob id (hex) of ``size`` bytes, read once. ``told`` gets the bytes done."""
     sha256 = hashlib.sha256()
     blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    done = 0
     while chunk := stream.read(_CHUNK):
         sha256.update(chunk)
         blob.update(chunk)
+        done += len(chunk)
+        told(done)
     return sha256.hexdigest(), blob.hexdigest()

@@ -41,7 +41,7 @@ class VersionFiles:
         for file in version.files:
             told(done)
             with self._registry.open_file(version, file.path) as stream:
-                sha256, blob_id = digests(stream, file.size)
+                sha256, blob_id = digests(stream, file.size, _from(told, done))
             if f"sha256:{sha256}" != file.digest:
                 raise _damaged(version, file)
             source = folder / file.path
@@ -95,6 +95,10 @@ class VersionFiles:
     def _bytes(self, version: ModelVersion, path: str) -> bytes:
         with self._registry.open_file(version, path) as stream:
             return stream.read()
+
+
+def _from(told: Callable[[int], None], start: int) -> Callable[[int], None]:
+    return lambda done: told(start + done)
 
 
 def _damaged(version: ModelVersion, file: File) -> DataLoss:
