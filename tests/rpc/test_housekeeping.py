@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -77,6 +78,31 @@ async def test_what_nobody_looked_at_for_long_is_scrubbed(tmp_path: Path) -> Non
         keeper = Housekeeper(parts, Health([]))
         await keeper.scrub()
         await keeper.stop()
+        parts.pool.close()
+        registry.close()
+
+
+async def test_a_stop_does_not_wait_for_the_scrubber(tmp_path: Path) -> None:
+    with DataDirectory.open(tmp_path / "data") as directory:
+        registry = Registry.open(directory.path)
+        (tmp_path / "large").mkdir()
+        (tmp_path / "large" / "config.json").write_bytes(bytes(60_000_000))  # a minute's worth
+        registry.publish("large", ModelKind.STUDENT, tmp_path / "large")
+        parts = build(
+            Settings(data_dir=tmp_path / "data", scrub_days=1, scrub_bytes_per_second=1_000_000),
+            directory.path,
+            registry,
+            CollectorRegistry(),
+            lambda: datetime.now(UTC) + timedelta(days=2),
+        )
+        keeper = Housekeeper(parts, Health([]))
+        scrubbing = asyncio.create_task(keeper.scrub())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await keeper.stop()
+            await scrubbing
+        assert parts.scrubber is not None
+        assert parts.scrubber.last_round is None
         parts.pool.close()
         registry.close()
 
