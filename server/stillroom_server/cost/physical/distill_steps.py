@@ -185,7 +185,8 @@ def report(
     if given is None and facts is not None:
         passes = teacher.forward(place, facts, BUILT_IN_TEXTS, _BUILT_IN_TOKENS)
         loaded = teacher.load(place, facts, imports=False)
-        cpu = cpu.plus(passes.cpu, loaded, speeds.overhead("report.map"))
+        mapped = speeds.overhead("report.map", facts.dimensions)
+        cpu = cpu.plus(passes.cpu, loaded, mapped)
         found, device, spread = found.plus(passes.flops), passes.device, _GRAPH_SPREAD
         on_device = memory.weights(place, facts)
     return Phase(
