@@ -91,7 +91,8 @@ OVERHEADS: Mapping[str, Overhead] = {
     # A training of a classifier.
     "classifier.start": Overhead(0.3, PYTHON),
     "data.text": Overhead(1.6e-5, PYTHON),
-    "encoder.start": Overhead(0.1, PYTHON),
+    "encoder.start": Overhead(0.04, PYTHON),
+    "encoder.token": Overhead(6.0e-6, PYTHON),  # of a text for a table
     "solver.product": Overhead(0.015, MATMUL),  # a GFLOP of a head's own products
     "solver.start": Overhead(0.008, PYTHON),  # a fit
     "gradient.batch": Overhead(1.5e-3, PYTHON),
