@@ -27,10 +27,14 @@ def imported_modules(file: Path) -> set[str]:
     return found
 
 
-def loaded_after(statement: str) -> set[str]:
+def modules_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in done.stdout.split()}
+    return set(done.stdout.split())
+
+
+def loaded_after(statement: str) -> set[str]:
+    return {name.partition(".")[0] for name in modules_after(statement)}
 
 
 def test_the_registry_knows_neither_grpc_nor_the_server() -> None:
@@ -84,3 +88,13 @@ def test_the_client_is_light(statement: str) -> None:
 
 def test_the_front_never_imports_what_trains() -> None:
     assert not loaded_after("import stillroom_server.app") & set(HEAVY)
+
+
+def test_a_server_starts_without_what_estimates() -> None:
+    """It would take a fifth longer."""
+    loaded = modules_after("import stillroom_server.server, stillroom_server.rpc.services")
+    assert not {name for name in loaded if name.startswith("stillroom_server.cost.")} - {
+        "stillroom_server.cost.policy",
+        "stillroom_server.cost.calibration",
+        "stillroom_server.cost.calibration.contention",
+    }

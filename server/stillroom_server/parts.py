@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
 from stillroom_registry.registry import Registry
 from stillroom_registry.requests import RequestLog
 from stillroom_registry.values import system_clock
-from stillroom_server.cost.calibration.calibration import Calibration
-from stillroom_server.cost.calibration.calibration import Work as RunnerWork
-from stillroom_server.cost.calibration.contention import Load
-from stillroom_server.cost.devices.host import probe_host
-from stillroom_server.cost.devices.known import Devices
-from stillroom_server.cost.environment import CostDefaults
-from stillroom_server.cost.estimator import Estimator
-from stillroom_server.cost.ledger.ledger import Ledger
-from stillroom_server.cost.ledger.observing import LedgerObserver
-from stillroom_server.cost.ledger.recent import Recent, RecentAccuracy, network_rate
+from stillroom_server import estimating
 from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.models import LoadedModel, LoadFailure
 from stillroom_server.inference.registry_models import (
@@ -61,6 +51,9 @@ from stillroom_server.teachers.transport.client import GrpcEngineLink
 from stillroom_server.uploads.mentions import mentioned
 from stillroom_server.uploads.store import UploadStore
 
+if TYPE_CHECKING:
+    from stillroom_server.cost.ledger.recent import Recent, RecentAccuracy
+
 OPERATION_KINDS = (
     *("collect_garbage", "distill", "evaluate_classifier", "import", "pull", "push"),
     *("train_classifier", "verify"),
@@ -75,9 +68,7 @@ class Parts:
     start_time: datetime
     registry: Registry
     requests: RequestLog
-    ledger: Ledger
-    devices: Callable[[], Devices]
-    estimator: Estimator
+    estimating: estimating.Estimating
     operations: OperationStore
     outbox: Outbox
     syncs: SyncStatus
@@ -111,34 +102,23 @@ def build(
     clock: Callable[[], datetime] = system_clock,
 ) -> Parts:
     """Everything built, nothing started. ``data_dir`` is open and ours."""
-    ledger = Ledger.open(registry.database)
-    operations = OperationStore(registry.database, clock, observer=LedgerObserver(ledger))
     outbox = Outbox(registry.database, clock)
     runner = OperationsSettings(
         **_threads(settings), slice_seconds=settings.operation_slice_seconds
     )
+    roots = AllowedRoots(settings.allow_root)
+    estimates = estimating.build(settings, data_dir, registry, roots, runner, clock)
+    operations = OperationStore(registry.database, clock, observer=estimates.observer)
     embed_metrics, classify_metrics = EmbedMetrics(metrics), ClassifyMetrics(metrics)
     verdicts = data_dir / "cache" / "verdicts"
     memory = Memory(settings.model_memory_bytes)
     lanes = Lanes(max_seconds=settings.max_teacher_queue_seconds)
-    devices = _devices(settings, clock)
     parts = Parts(
         settings=settings,
         start_time=clock(),
         registry=registry,
         requests=RequestLog(registry.database, clock),
-        ledger=ledger,
-        devices=devices,
-        estimator=Estimator(
-            registry,
-            settings,
-            devices=devices,
-            calibration=_calibration(settings, runner, data_dir, clock),
-            intervals=ledger.intervals,
-            load=Load(),
-            network=partial(network_rate, ledger),
-            clock=clock,
-        ),
+        estimating=estimates,
         operations=operations,
         outbox=outbox,
         syncs=SyncStatus(outbox, operations),
@@ -159,7 +139,7 @@ def build(
             in_use=lambda: _uploads_in_use(operations),
         ),
         scrubber=_scrubber(settings, registry, clock),
-        roots=AllowedRoots(settings.allow_root),
+        roots=roots,
         pool=student_pool(
             registry,
             engine=settings.student_engine,
@@ -241,36 +221,6 @@ def _teachers(settings: Settings, registry: Registry, metrics: TeacherMetrics) -
     )
 
 
-def _devices(settings: Settings, clock: Callable[[], datetime]) -> Callable[[], Devices]:
-    """What can be estimated for, as this host is at the moment, or was a second ago: to look at it
-    takes longer than much of an estimate."""
-    figures = CostDefaults.of(settings).host_figures()
-
-    @lru_cache(maxsize=1)
-    def looked(second: int) -> Devices:
-        del second
-        return Devices(probe_host(clock().date().isoformat()), figures)
-
-    return lambda: looked(int(time.monotonic()))
-
-
-def _calibration(
-    settings: Settings,
-    runner: OperationsSettings,
-    data_dir: Path,
-    clock: Callable[[], datetime],
-) -> Calibration:
-    """Of work as the runner does it."""
-    work = RunnerWork(
-        threads=settings.runner_threads or all_cores(),
-        numeric_threads=runner.threads,
-        nice=runner.nice,
-        device=settings.device,
-        dtype=settings.teacher_dtype,
-    )
-    return Calibration(data_dir, work, clock=clock)
-
-
 def _threads(settings: Settings) -> dict[str, int]:
     return {"threads": settings.runner_threads} if settings.runner_threads else {}
 
@@ -336,7 +286,7 @@ def _gauges(parts: Parts, metrics: CollectorRegistry) -> None:
         lambda: {(): float(parts.teachers.held)},
     )
     registry_gauges(parts.registry, parts.scrubber, partial(GaugeCollector, metrics))
-    _estimate_gauges(RecentAccuracy(parts.ledger), metrics)
+    _estimate_gauges(parts.estimating.recent, metrics)
 
 
 def _estimate_gauges(recent: RecentAccuracy, metrics: CollectorRegistry) -> None:

@@ -24,8 +24,6 @@ from pydantic import ValidationError
 
 from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.registry import Registry
-from stillroom_server.cost.ledger.ledger import Ledger
-from stillroom_server.cost.ledger.observing import LedgerObserver
 from stillroom_server.observability.logging import configure as configure_logging
 from stillroom_server.operations.executors import load_factory
 from stillroom_server.operations.pace import ThreadLimit
@@ -67,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(data_dir: Path, settings_text: str, executors: str) -> None:
+    # Not above: the front imports this module for its names.
+    from stillroom_server.cost.ledger.ledger import Ledger
+    from stillroom_server.cost.ledger.observing import LedgerObserver
+
     stdin = sys.stdin.buffer
     if settings_text == "-":
         settings_text = stdin.readline(_MAX_SETTINGS_BYTES).decode()

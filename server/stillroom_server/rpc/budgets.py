@@ -9,7 +9,6 @@ from typing import Any
 from google.protobuf.message import Message
 
 from stillroom_registry.errors import FailedPrecondition
-from stillroom_server.cost.workloads import DistillWork
 from stillroom_server.distillation.recipes.auto import AutoOptions
 from stillroom_server.distillation.recipes.candidates import candidates
 from stillroom_server.operations.model import Json
@@ -80,6 +79,8 @@ class Budgets:
     def _ways(
         self, kind: str, body: Json, budget: Json, estimating: Mapping[str, Any]
     ) -> Iterator[Json]:
+        from stillroom_server.cost.workloads import DistillWork
+
         auto = (body.get("recipe") or {}).get("auto") if kind == "distill" else None
         if auto is None:
             yield body

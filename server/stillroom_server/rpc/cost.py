@@ -2,143 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from stillroom.v1 import cost_service_pb2 as pb
-from stillroom_registry.errors import InvalidArgument, StillroomError
-from stillroom_server.cost.devices.known import Devices
-from stillroom_server.cost.ledger.accuracy import accuracy
-from stillroom_server.cost.ledger.ledger import Ledger
-from stillroom_server.cost.looking.data import Described
-from stillroom_server.cost.policy import Policy
-from stillroom_server.cost.recommend import Options, candidates, rank
-from stillroom_server.cost.recommend.ranking import Tried
-from stillroom_server.operations.model import Json
-from stillroom_server.rpc import translate
 from stillroom_server.rpc.admission import Admission
 from stillroom_server.rpc.call import Call, in_thread
-from stillroom_server.rpc.cost_messages import made, plain
-from stillroom_server.rpc.cost_workloads import Asked, Workloads
-from stillroom_server.rpc.hub_sync import HubSyncs
-from stillroom_server.rpc.json_messages import from_json
-from stillroom_server.rpc.launch import Launcher
+from stillroom_server.rpc.estimates import Estimates
+
+if TYPE_CHECKING:
+    from stillroom_server.rpc.costing import Costing
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["CostService"]
 
-# Every candidate repeats its request.
-_MOST_RECOMMENDED_BYTES = 32 << 10
-_POLICIES: Mapping[int, Policy | None] = {
-    pb.CALIBRATION_POLICY_UNSPECIFIED: None,
-    pb.CALIBRATION_POLICY_WHEN_NEEDED: Policy.WHEN_NEEDED,
-    pb.CALIBRATION_POLICY_NEVER: Policy.NEVER,
-    pb.CALIBRATION_POLICY_REFRESH: Policy.REFRESH,
-}
-
 
 class CostServicer:
-    """Estimates, recommends, and looks into the ledger."""
+    """Has ``costing``, which may be built at its first use, answer in threads."""
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        syncs: HubSyncs,
-        devices: Callable[[], Devices],
-        defaults: Json,
-        ledger: Ledger,
-        admission: Admission,
-        *,
-        max_texts: int,
-    ) -> None:
-        self._launcher = launcher
-        self._workloads = Workloads(launcher, syncs, max_texts)
-        self._devices = devices
-        self._defaults = defaults
-        self._ledger = ledger
+    def __init__(self, costing: Costing, estimates: Estimates, admission: Admission) -> None:
+        self._costing = costing
+        self._estimates = estimates
         self._admission = admission
 
     async def EstimateCost(
         self, request: pb.EstimateCostRequest, call: Call
     ) -> pb.EstimateCostResponse:
         with self._admission.request():
-            return await self._launcher.estimates.in_thread(self._estimate, request)
+            return await self._estimates.in_thread(lambda: self._costing.estimate(request))
 
     async def ListDevices(
         self, request: pb.ListDevicesRequest, call: Call
     ) -> pb.ListDevicesResponse:
-        return await in_thread(self._listed, request)
+        return await in_thread(lambda: self._costing.devices(request))
 
     async def GetEstimateAccuracy(
         self, request: pb.GetEstimateAccuracyRequest, call: Call
     ) -> pb.GetEstimateAccuracyResponse:
         with self._admission.request():
-            return await in_thread(self._accuracy, request)
-
-    def _listed(self, request: pb.ListDevicesRequest) -> pb.ListDevicesResponse:
-        page = self._devices().page(request.page_size, request.page_token)
-        return from_json(page.to_json(dict(self._defaults)), pb.ListDevicesResponse())
-
-    def _estimate(self, request: pb.EstimateCostRequest) -> pb.EstimateCostResponse:
-        asked = _asked(request)
-        options = self._recommendation(request)
-        estimate = self._workloads.estimate(request.workload, asked)
-        said: dict[str, Any] = {"estimate": estimate}
-        if options is not None:
-            said["recommendation"] = self._recommended(request.workload, asked, options)
-        return made(pb.EstimateCostResponse, said)
-
-    def _recommendation(self, request: pb.EstimateCostRequest) -> Options | None:
-        if not request.HasField("recommend"):
-            return None
-        size = request.workload.ByteSize()
-        if size > _MOST_RECOMMENDED_BYTES:
-            raise InvalidArgument(
-                f"the workload has {size:,} bytes, and every candidate repeats it; with recommend"
-                f" at most {_MOST_RECOMMENDED_BYTES:,} are taken: upload the texts, or describe"
-                " them in data",
-                reason="REQUEST_TOO_LARGE",
-                field="workload",
-            )
-        return Options.from_json(plain(request.recommend, "recommend"))
-
-    def _recommended(self, workload: pb.Workload, asked: Asked, options: Options) -> Json:
-        tried: list[Tried] = []
-        for candidate in candidates(plain(workload, "workload")):
-            message = from_json(candidate, pb.Workload())
-            try:
-                tried.append((candidate, self._workloads.estimate(message, asked), None))
-            except StillroomError as error:
-                tried.append((candidate, None, error))
-        return rank(tried, options)
-
-    def _accuracy(self, request: pb.GetEstimateAccuracyRequest) -> pb.GetEstimateAccuracyResponse:
-        start = None
-        if request.HasField("start_time"):
-            try:
-                start = request.start_time.ToDatetime(tzinfo=UTC)
-            except (ValueError, OverflowError) as error:
-                raise InvalidArgument(
-                    "start_time is no time between the years 1 and 9999", field="start_time"
-                ) from error
-        found = accuracy(
-            self._ledger,
-            kind=request.kind,
-            start_time=start,
-            operation=request.operation,
-            page_size=request.page_size,
-            page_token=request.page_token,
-        )
-        return from_json(found, pb.GetEstimateAccuracyResponse())
-
-
-def _asked(request: pb.EstimateCostRequest) -> Asked:
-    if request.calibration not in _POLICIES:
-        raise translate.unknown_value(request.calibration, "calibration")
-    return Asked(
-        described=Described.from_json(plain(request.data, "data")),
-        environment=plain(request.environment, "environment"),
-        policy=_POLICIES[request.calibration],
-    )
+            return await in_thread(lambda: self._costing.accuracy(request))

@@ -7,16 +7,18 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
 from stillroom_registry.errors import Unimplemented
-from stillroom_server.cost.looking.data import NOTHING, Described
-from stillroom_server.cost.looking.works import Works
 from stillroom_server.cost.policy import Policy
-from stillroom_server.cost.workloads import Work
 from stillroom_server.operations.model import Json, Operation
+
+if TYPE_CHECKING:
+    from stillroom_server.cost.looking.data import Described
+    from stillroom_server.cost.looking.works import Works
+    from stillroom_server.cost.workloads import Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -68,7 +70,7 @@ class Estimates:
         kind: str,
         body: Json,
         *,
-        described: Described = NOTHING,
+        described: Described | None = None,
         budget: Json | None = None,
         environment: Json | None = None,
         policy: Policy | None = None,
@@ -77,7 +79,8 @@ class Estimates:
         """What an operation would take; ``field`` is where its request stands. Raises what
         ``Works.of`` and the estimator raise, and Unimplemented for kinds that are not
         estimated."""
-        work = self.works.of(kind, body, described)
+        said = () if described is None else (described,)
+        work = self.works.of(kind, body, *said)
         if work is None:
             raise Unimplemented(f"operations of kind {kind} are not estimated")
         return self.of_work(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health
 
-from stillroom_server.cost.environment import CostDefaults
-from stillroom_server.cost.looking.looking import Looking
-from stillroom_server.cost.looking.works import Works
+from stillroom_server.late import late
 from stillroom_server.operations.settings import all_cores
 from stillroom_server.parts import Parts, executor_settings
 from stillroom_server.rpc import (
@@ -35,6 +36,9 @@ from stillroom_server.rpc.operation_messages import OperationMessages
 from stillroom_server.rpc.registration import Registrar
 from stillroom_server.security.access import Access
 from stillroom_server.sync.settings import SyncSettings
+
+if TYPE_CHECKING:
+    from stillroom_server.rpc.costing import Costing
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     embedding.DESCRIPTOR,
@@ -85,11 +89,9 @@ def _servicers(parts: Parts) -> dict[str, object]:
             hub_sync.PULL: lambda result: hub_sync.pull_response(result, registry),
         }
     )
+    costs = parts.estimating
     estimates = Estimates(
-        Works(registry, Looking(registry, parts.roots)),
-        parts.estimator,
-        parts.ledger,
-        calibrate=settings.cost_calibrate,
+        costs.works, costs.estimator, costs.ledger, calibrate=settings.cost_calibrate
     )
     launcher = Launcher(registry, parts.operations, parts.uploads, parts.roots, messages, estimates)
     syncs = hub_sync.HubSyncs(
@@ -115,13 +117,7 @@ def _servicers(parts: Parts) -> dict[str, object]:
             admission,
         ),
         cost.DESCRIPTOR: cost.CostServicer(
-            launcher,
-            syncs,
-            parts.devices,
-            CostDefaults.of(settings).to_json(settings.runner_threads or all_cores()),
-            parts.ledger,
-            admission,
-            max_texts=settings.max_texts,
+            late(partial(_costing, parts, launcher, syncs)), estimates, admission
         ),
         models.DESCRIPTOR: models.ModelServicer(
             registry,
@@ -138,3 +134,14 @@ def _servicers(parts: Parts) -> dict[str, object]:
         ),
     }
     return {descriptor.full_name: servicer for descriptor, servicer in by_service.items()}
+
+
+def _costing(parts: Parts, launcher: Launcher, syncs: hub_sync.HubSyncs) -> Costing:
+    from stillroom_server.cost.environment import CostDefaults
+    from stillroom_server.rpc.costing import Costing
+
+    settings, costs = parts.settings, parts.estimating
+    defaults = CostDefaults.of(settings).to_json(settings.runner_threads or all_cores())
+    return Costing(
+        launcher, syncs, costs.devices, defaults, costs.ledger, max_texts=settings.max_texts
+    )
