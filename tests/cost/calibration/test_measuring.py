@@ -12,6 +12,7 @@ import pytest
 from distillation import teachers
 
 from stillroom_server.cost.calibration.measuring import LIMIT_SECONDS, Job, measure, read
+from stillroom_server.cost.calibration.probes import teacher
 from stillroom_server.cost.calibration.probes.stopwatch import Allowance, Stopwatch
 from stillroom_server.cost.calibration.rates import HOST, STUDENT, TEACHER
 from stillroom_server.distillation.export.student_folder import write_student
@@ -53,6 +54,15 @@ def test_a_teacher(tmp_path: Path) -> None:
     found = measure(job(tmp_path, "teacher", folder=folder), 30.0)
     assert {line.name for line in found.lines["teacher"]} == set(TEACHER)
     assert found.done == {"teacher"}
+
+
+@pytest.mark.slow
+def test_a_teacher_without_time_for_a_pass_is_to_be_tried_again(tmp_path: Path) -> None:
+    folder = teachers.make("bert", tmp_path / "teacher")
+    asked = teacher.Asked(folder, threads=1, device="cpu", dtype="float32")
+    found = []
+    with pytest.raises(TimeoutError, match="passes were not timed"):
+        found.extend(teacher.probe(asked, Stopwatch(), Allowance(0.0)))
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ class Asked:
 
 def probe(asked: Asked, watch: Stopwatch, allowed: Allowance) -> Iterator[Line]:
     """The lines of ``rates.TEACHER``, the most telling first; those that do not fit any more are
-    left out."""
+    left out. Raises TimeoutError when not one pass fits, which another try may find calmer."""
     seconds = watch.once(_import)
     yield fit("torch.import", [(1.0, seconds)])
     import torch
@@ -92,7 +92,7 @@ class _Passes:
             self._wall(passes, single, _FEWEST)
             token = self._wall(passes, single, _FEWEST) / (_FEWEST * self._threads)
             if token * _FEWEST * self._threads > self._allowed.left:
-                return
+                raise TimeoutError("imports and weights took all the time; passes were not timed")
             count = self._tokens(token, 0.3, BATCH_TOKENS)
             rows, seconds = self._timed(passes, single, count)
             yield fit("teacher.vocabulary", [(float(rows), seconds)])
