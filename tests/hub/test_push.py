@@ -148,6 +148,21 @@ def test_a_private_base_is_not_named(room: Room) -> None:
     assert b"org/secret" not in (commit.files["README.md"].data or b"")
 
 
+@pytest.mark.slow
+def test_hundreds_of_files_are_one_commit(room: Room) -> None:
+    """The library asks of 256 at a time, and an upload of a folder would make several commits."""
+    files = {f"notes/{number}.txt": b"%d" % number for number in range(300)}
+    version = room.publish()
+    folder = room.copied(version)
+    (folder / "notes").mkdir()
+    for path, data in files.items():
+        (folder / path).write_bytes(data)
+    many = room.registry.publish("mini", version.kind, folder)
+    room.push(many)
+    assert room.hub.commits(REPO) == [f"Publish {many.name}"]
+    assert held(room, many)
+
+
 def test_branches_are_made_and_kept_apart(room: Room) -> None:
     first, second = room.publish(), room.publish(dimensions=8)
     room.push(first)

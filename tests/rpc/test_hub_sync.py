@@ -104,6 +104,10 @@ def test_there_and_back(server: Serving, stub: ModelServiceStub, hub: Hub) -> No
         ({"repo": ""}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
         ({"repo": "org/a/b"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
         ({"repo": "../etc"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
+        ({"repo": "org/.."}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
+        ({"repo": "\u043erg/mini"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),  # a Cyrillic o
+        ({"repo": "org/mini\n"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
+        ({"repo": "org/mi ni"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
         ({"repo": "o" * 10_000 + "/x"}, "INVALID_ARGUMENT", "BAD_REPO", "repo"),
         ({"repo": "other/mini"}, "PERMISSION_DENIED", "HUB_REPO_NOT_ALLOWED", "repo"),
         ({"branch": "a..b"}, "INVALID_ARGUMENT", "BAD_REF", "branch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,9 @@ from stillroom_registry.names import ModelRef
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import Alias, AliasEvent, File, Model, ModelKind, ModelVersion
 from stillroom_server.rpc import fidelity_messages
+
+# ASCII alone, so that no two names look alike.
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 KINDS = {
     ModelKind.TEACHER: model_pb2.MODEL_KIND_TEACHER,
@@ -160,8 +164,7 @@ def unknown_value(number: int, field: str) -> InvalidArgument:
 
 def check_repo(repo: str, field: str) -> None:
     """InvalidArgument on ``field`` unless ``repo`` is ``owner/name``."""
-    owner, slash, name = repo.partition("/")
-    if not (owner and slash and name) or "/" in name or ".." in repo or len(repo) > 200:
+    if len(repo) > 200 or ".." in repo or not _REPO.fullmatch(repo):
         raise InvalidArgument(
             f"{repo[:80]!r} is no repository; write owner/name", reason="BAD_REPO", field=field
         )
