@@ -264,15 +264,17 @@ def test_models_have_fingerprints_of_their_own() -> None:
 
 
 def test_rates_follow_the_pace_of_the_moment_but_for_those_of_other_parts(
-    make: Callable[..., Calibration], measurer: Measurer
+    make: Callable[..., Calibration], measurer: Measurer, tmp_path: Path
 ) -> None:
     calibration = make()
-    measured = calibration.rates()
+    own = teacher(tmp_path)
+    measured = calibration.rates(own)
     measurer.slower = 1.5
-    found = calibration.rates()
+    found = calibration.rates(own)
     assert found.lines["matmul"].slope_seconds == 1.5 * measured.lines["matmul"].slope_seconds
-    assert found.lines["memory"] == measured.lines["memory"]
-    assert calibration.rates(policy=Policy.NEVER).lines == measured.lines
+    for name in ("memory", "write", "teacher.forward"):
+        assert found.lines[name] == measured.lines[name]
+    assert calibration.rates(own, Policy.NEVER).lines == measured.lines
     assert len(measurer.jobs) == 1
 
 

@@ -26,7 +26,10 @@ _MOST_ATTEMPTS = 3  # in a row, to complete a measurement that did not end in it
 _REST = timedelta(minutes=10)  # until it is tried again, as a busy machine may be calm by then
 _PAUSE_SECONDS = 0.05
 _HOST = "host"
-_UNPACED = frozenset({"memory", "write"})  # what cores do not decide
+# What cores do not decide, and what was measured on all of them at once, as crowded as it will be.
+_UNPACED = frozenset(
+    {"memory", "write", "teacher.forward", "teacher.attention", "teacher.vocabulary"}
+)
 _log = logging.getLogger(__name__)
 
 
@@ -159,7 +162,7 @@ class Calibration:
         self._kept.put(key, Measured(oldest, merged, before.complete, attempts, now))
 
     def _paced(self, found: RateSet) -> RateSet:
-        """Slower or faster by as much as the cores are now."""
+        """Slower or faster by as much as a core is now."""
         python = found.get("python")
         if python is None:
             return found

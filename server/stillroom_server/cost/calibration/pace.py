@@ -14,8 +14,8 @@ from collections.abc import Callable
 from stillroom_server.cost.calibration.probes.host import loops
 from stillroom_server.cost.calibration.rates import Line
 
-# What slows the interpreter by a factor slowed passes, products and tokenizers by this power of it:
-# 1.3 to 1.65 where it was 1.83.
+# What slows the interpreter by a factor slowed products, tokenizers and whole phases by this power
+# of it: 1.3 to 1.65 where it was 1.83.
 _POWER = 0.6
 _LEAST, _MOST = 0.6, 3.0
 _TURNS = 2  # thousand
