@@ -196,3 +196,9 @@ def test_a_total_adds_what_follows_and_takes_the_most_of_what_is_held():
     assert not whole.wall_seconds.known
     assert total([]) == Resources()
     assert total(phases[:1]) == phases[0]
+
+
+def test_a_note_of_several_parts_is_told_once() -> None:
+    size, rate = Figure.unknown("no size"), Figure.unknown("no rate")
+    whole = size.plus(rate).plus(size.plus(rate), rate).with_note("no rate")
+    assert whole.note == "no size; no rate"

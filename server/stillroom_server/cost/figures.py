@@ -16,6 +16,8 @@ from stillroom_registry.errors import InvalidArgument
 
 JSON = dict[str, Any]
 
+_BETWEEN_NOTES = "; "
+
 
 class TooLarge(InvalidArgument):
     """A product of the asked counts is no finite number. Who knows the counts adds the field."""
@@ -161,8 +163,7 @@ class Figure:
 
     def with_note(self, note: str) -> Figure:
         """The same with this note added to its own."""
-        joined = "; ".join(dict.fromkeys(part for part in (self.note, note) if part))
-        return Figure(self.p10, self.p50, self.p90, self.basis, joined)
+        return Figure(self.p10, self.p50, self.p90, self.basis, _joined((self.note, note)))
 
     def to_json(self) -> JSON:
         """As the protocol's CostFigure in JSON."""
@@ -213,7 +214,13 @@ def _missing(parts: Iterable[Figure]) -> Figure | None:
 
 
 def _notes(parts: Iterable[Figure]) -> str:
-    return "; ".join(dict.fromkeys(part.note for part in parts if part.note))
+    return _joined(part.note for part in parts)
+
+
+def _joined(notes: Iterable[str]) -> str:
+    """Each of them once; they may be joined ones."""
+    said = (part for note in notes for part in note.split(_BETWEEN_NOTES) if part)
+    return _BETWEEN_NOTES.join(dict.fromkeys(said))
 
 
 def _basis(parts: Iterable[Figure]) -> Basis:
