@@ -1,6 +1,6 @@
 """SIGKILL at random moments: what was acknowledged is there, what was not is whole or absent.
 
-``STILLROOM_KILLS`` sets how often; five times that, as nothing is cheaper to kill (default 25).
+``STILLROOM_KILLS`` sets how often; five times that, as nothing is cheaper to kill (default 40).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from registry.whole import assert_nothing_leaks
 from stillroom_registry.datadir import DataDirectory
 from stillroom_registry.registry import Registry
 
-KILLS = 5 * int(os.environ.get("STILLROOM_KILLS", "5"))
+KILLS = 5 * int(os.environ.get("STILLROOM_KILLS", "8"))
 WORKER = Path(__file__).parent / "kill_worker.py"
 
 
