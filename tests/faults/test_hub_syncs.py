@@ -65,8 +65,9 @@ def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
         hub.faults.clear()
         with place.runner():
             ended = {each: place.ended(each) for each in (*pushes, *pulls)}
+            # The runner removes a workspace after the end, and those that killed ones left.
+            until(lambda: not any((tmp_path / "data/operations").iterdir()))
         _check(place, hub, pushes, pulls, ended)
-        until(lambda: not any((tmp_path / "data/operations").glob("*")))
         check_nothing_leaked(place.registry)
         place.registry.close()
 
