@@ -80,27 +80,27 @@ OVERHEADS: Mapping[str, Overhead] = {
     "train.batch": Overhead(4.0e-3, PYTHON),  # a step
     "train.save": Overhead(4.5e-9, MEMORY),  # a byte of a checkpoint, beside its disk
     "student.write": Overhead(3.0e-9, MEMORY),  # an element of a table
-    "tokenizer.check": Overhead(1.25, PYTHON),  # a fast one, held to the reference
+    "tokenizer.check": Overhead(0.8, PYTHON),  # a fast one, held to the reference
     "prepare.start": Overhead(0.6, PYTHON),  # a tuning: what it imports
-    "parity": Overhead(1.0, PYTHON),  # 200 runs of a graph and of its reference
-    "parity.byte": Overhead(1.0e-8, MEMORY),  # a byte of a table that both load
+    "parity": Overhead(0.9, PYTHON),  # 200 runs of a graph and of its reference
+    "parity.byte": Overhead(7.0e-9, MEMORY),  # a byte of a table that both load
     "report": Overhead(1.6, PYTHON),  # figures drawn, speed measured
     "report.map": Overhead(5.6e-3, MATMUL),  # a dimension that ten maps of built-in texts lead to
     "report.text": Overhead(2.0e-4, PYTHON),  # a text whose neighbors are compared
     "cluster.entry": Overhead(2.0e-9, MEMORY),
     # A training of a classifier.
-    "classifier.start": Overhead(0.3, PYTHON),
-    "data.text": Overhead(1.6e-5, PYTHON),
+    "classifier.start": Overhead(0.2, PYTHON),
+    "data.text": Overhead(1.1e-5, PYTHON),
     "encoder.start": Overhead(0.04, PYTHON),
     "encoder.token": Overhead(6.0e-6, PYTHON),  # of a text for a table
     "solver.product": Overhead(0.015, MATMUL),  # a GFLOP of a head's own products
     "solver.start": Overhead(0.008, PYTHON),  # a fit
-    "gradient.batch": Overhead(1.5e-3, PYTHON),
+    "gradient.batch": Overhead(1.2e-3, PYTHON),
     "gradient.entry": Overhead(2.4e-9, MEMORY),
     "calibrate.cell": Overhead(1.0e-7, PYTHON),  # a text and label, in all turns of the search
-    "classifier.write": Overhead(0.2, PYTHON),
-    "classifier.parity": Overhead(0.3, PYTHON),
-    "classifier.report": Overhead(0.2, PYTHON),
+    "classifier.write": Overhead(0.12, PYTHON),
+    "classifier.parity": Overhead(0.1, PYTHON),
+    "classifier.report": Overhead(0.1, PYTHON),
     "classifier.report.cell": Overhead(4.0e-7, PYTHON),  # a text and label that are compared
     # Serving.
     "request.unary": Overhead(6.5e-4, PYTHON),  # a request, without what it asks for

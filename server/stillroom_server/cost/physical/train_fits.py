@@ -19,8 +19,8 @@ from stillroom_server.cost.physical.place import Place
 
 SETTLED = 0.7  # of the epochs that a training may have, those it has before it gains no more
 _EPOCHS_RANGE = (0.5, 1.45)
-_FOLDED = 0.5
-_LBFGS_TURNS = 50.0  # products with all texts, two an iteration
+_FOLDED = 0.4
+_LBFGS_TURNS = 34.0  # products with all texts, two an iteration
 _DISTINCT = 0.25  # of the n-grams that occur
 _RUNS_A_TOKEN = 1.0  # n-grams of two
 _FOLDS, _FEWEST, _FEWEST_A_LABEL = 5, 2000.0, 20.0  # as ``classification.splits`` chooses
