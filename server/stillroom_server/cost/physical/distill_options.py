@@ -12,10 +12,9 @@ from stillroom_server.distillation.options import StaticOptions
 from stillroom_server.distillation.recipes.auto import AutoOptions
 from stillroom_server.distillation.recipes.request import Options, read_recipe
 from stillroom_server.distillation.transformer.options import TransformerOptions
-from stillroom_server.distillation.tuning.options import TunedOptions
+from stillroom_server.distillation.tuning.options import FEWEST_TEXTS, TunedOptions
 from stillroom_server.distillation.vocabulary_pattern import REMOVE_UNUSED
 
-FEWEST_TEXTS = 128  # of a corpus that a student can be tuned on
 MOST_TEXTS = 20_000_000  # of a corpus
 _SHARE_DIMENSIONS = 0.6  # of the teacher's, where a share of the variance is asked for
 _DEFAULT_TEXTS = 50_000.0
