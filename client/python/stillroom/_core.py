@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from stillroom._protocol.deadlines import Backoff, Deadline
 from stillroom._protocol.limits import ItemLimits
@@ -42,6 +43,16 @@ class Core:
         answer = await self.transport.unary(rpc, request, self.timeout)
         self.contact.made = True
         return answer
+
+    async def pages(self, rpc: Rpc[Q, A], request: Q) -> AsyncGenerator[A, None]:
+        """The answers to a request for a list, page after page; its page_token is overwritten."""
+        asked: Any = request
+        while True:
+            page: Any = await self.call(rpc, request)
+            yield page
+            asked.page_token = page.next_page_token
+            if not asked.page_token:
+                return
 
     def deadline(self, seconds: float | None) -> Deadline:
         """A deadline that starts now."""

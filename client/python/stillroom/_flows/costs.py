@@ -67,13 +67,9 @@ async def list_devices(core: Core) -> Devices:
     """Devices that can be estimated for, the server's host first, each figure with its source and
     date; the regions with their carbon intensity; and what estimates use unless told otherwise."""
     request = pb.ListDevicesRequest(page_size=_PAGE)
-    first = page = await core.call(rpcs.LIST_DEVICES, request)
-    devices = list(page.devices)
-    while page.next_page_token:
-        request.page_token = page.next_page_token
-        page = await core.call(rpcs.LIST_DEVICES, request)
-        devices += page.devices
-    return Devices(tuple(devices), tuple(first.regions), first.defaults)
+    pages = [page async for page in core.pages(rpcs.LIST_DEVICES, request)]
+    devices = tuple(device for page in pages for device in page.devices)
+    return Devices(devices, tuple(pages[0].regions), pages[0].defaults)
 
 
 async def estimate_accuracy(
@@ -102,13 +98,9 @@ async def estimate_ledger(
     page; the arguments are those of ``estimate_accuracy``."""
     request = _accuracy_request(kind, since, operation)
     request.page_size = 100 if page_size is None else page_size
-    while True:
-        page = await core.call(rpcs.GET_ESTIMATE_ACCURACY, request)
+    async for page in core.pages(rpcs.GET_ESTIMATE_ACCURACY, request):
         for entry in page.entries:
             yield entry
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 def _accuracy_request(

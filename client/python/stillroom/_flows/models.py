@@ -29,13 +29,9 @@ async def list_models(
         filter=filter,
         order_by=order_by,
     )
-    while True:
-        page = await core.call(rpcs.LIST_MODELS, request)
+    async for page in core.pages(rpcs.LIST_MODELS, request):
         for model in page.models:
             yield model
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 async def get_model(core: Core, name: str) -> model_pb2.Model:
@@ -88,13 +84,9 @@ async def list_versions(
 ) -> AsyncGenerator[model_pb2.ModelVersion, None]:
     """Yields the versions of a model, newest first, page after page."""
     request = build(pb.ListModelVersionsRequest, parent=model, page_size=page_size)
-    while True:
-        page = await core.call(rpcs.LIST_MODEL_VERSIONS, request)
+    async for page in core.pages(rpcs.LIST_MODEL_VERSIONS, request):
         for version in page.model_versions:
             yield version
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 async def get_version(core: Core, name: str) -> model_pb2.ModelVersion:
@@ -177,13 +169,9 @@ async def list_alias_events(
 ) -> AsyncGenerator[model_pb2.AliasEvent, None]:
     """Yields the moves of a model's aliases, newest first, page after page."""
     request = build(pb.ListAliasEventsRequest, parent=model, alias=alias, page_size=page_size)
-    while True:
-        page = await core.call(rpcs.LIST_ALIAS_EVENTS, request)
+    async for page in core.pages(rpcs.LIST_ALIAS_EVENTS, request):
         for event in page.events:
             yield event
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 async def get_lineage(core: Core, name: str, *, depth: int | None = None) -> pb.GetLineageResponse:

@@ -38,13 +38,9 @@ async def list_operations(
         filter=" AND ".join(f"{key}={value}" for key, value in terms.items() if value),
         page_size=page_size,
     )
-    while True:
-        page = await core.call(rpcs.LIST_OPERATIONS, request)
+    async for page in core.pages(rpcs.LIST_OPERATIONS, request):
         for operation in page.operations:
             yield OperationSnapshot(operation)
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return
 
 
 async def cancel_operation(core: Core, name: str) -> None:
