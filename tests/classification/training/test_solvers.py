@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 
 from stillroom_registry.errors import Internal
 from stillroom_server.classification.training import closed_form
-from stillroom_server.classification.training.blas import one_thread
 from stillroom_server.classification.training.closed_form import fit_closed_form
 from stillroom_server.classification.training.judge import accuracy, macro_f1, merit
 from stillroom_server.classification.training.lbfgs import minimize
@@ -225,11 +224,3 @@ def test_judges_as_the_definitions_say() -> None:
     assert accuracy(given, several) == 0.5
     assert macro_f1(given, several) == pytest.approx((1 + 0 + 2 / 3) / 3)
     assert merit(scores[:0], targets[:0]) == (0.0, 0.0, 0.0)
-
-
-def test_products_have_one_thread_meanwhile() -> None:
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(300, 200)), rng.normal(size=(200, 100))
-    with one_thread():
-        alone = left @ right
-    assert np.allclose(alone, left @ right)

@@ -24,7 +24,6 @@ from stillroom_server.classification.data.prepared import Prepared
 from stillroom_server.classification.features.encoded import Encoded, Encoder
 from stillroom_server.classification.options import ClassifierOptions
 from stillroom_server.classification.splits import Folds, Split
-from stillroom_server.classification.training.blas import one_thread
 from stillroom_server.classification.training.candidates import Circumstances, candidates
 from stillroom_server.classification.training.fits import Corpus, Fits
 from stillroom_server.classification.training.fitted import TIME_BUDGET, Fitted
@@ -34,6 +33,7 @@ from stillroom_server.classification.training.plan import Plan, Timer, plan_part
 from stillroom_server.classification.training.trail import Trail
 from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.tuning.protocols import Checkpoints
+from stillroom_server.inference.blas import one_thread
 from stillroom_server.inference.classifier.head import HeadArrays
 from stillroom_server.inference.engines.base import Float32
 
