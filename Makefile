@@ -47,7 +47,7 @@ FAULTS ?= tests/faults tests/registry tests/operations
 
 test-faults: $(STAMP)  ## all of the kills and fuzz cases (KILLS, FUZZ, SOAK_TEXTS, STEPS: how many)
 	STILLROOM_KILLS=$(KILLS) STILLROOM_FUZZ=$(FUZZ) STILLROOM_SOAK_TEXTS=$(SOAK_TEXTS) \
-		STILLROOM_STEPS=$(STEPS) $(BIN)/pytest $(FAULTS)
+		STILLROOM_STEPS=$(STEPS) $(BIN)/pytest --hypothesis-profile search $(FAULTS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, buf
 	$(BIN)/ruff check .

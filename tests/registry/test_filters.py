@@ -249,7 +249,7 @@ def _compared(asked: Comparison, model: Model) -> bool:
 @settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=FILTERS)
 def test_the_database_means_what_the_filter_means(listed: Registry, text: str) -> None:
