@@ -1,12 +1,11 @@
 """Which version a name means, and that version: what a resolve costs after somebody's commit.
 
-Read on the driver's own cursor, because it is read very often; see ``bare``.
+Each is one statement, so one state of the database, read by the driver alone; see ``bare``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,94 +19,89 @@ from stillroom_registry.schema import aliases, models, version_files, version_pa
 from stillroom_registry.values import File, ModelKind, ModelVersion
 
 _MODEL: sa.BindParameter[str] = sa.bindparam("model")
-_ALIAS: sa.BindParameter[str] = sa.bindparam("alias")
-_VERSION: sa.BindParameter[int] = sa.bindparam("version")
-_ID: sa.BindParameter[int] = sa.bindparam("id")
-_LIVE_MODEL = sa.and_(models.c.name == _MODEL, models.c.delete_time.is_(None))
+_TARGET: sa.BindParameter[Any] = sa.bindparam("target")  # a version's number or an alias
 _LIVE_VERSION = sa.and_(versions.c.model_id == models.c.id, versions.c.delete_time.is_(None))
+_BY_ALIAS = (
+    sa.select(aliases.c.version)
+    .where(aliases.c.model_id == models.c.id, aliases.c.alias == _TARGET)
+    .correlate(models)
+    .scalar_subquery()
+)
+_OTHERS = versions.alias()
+_LATEST = (
+    sa.select(sa.func.max(_OTHERS.c.version))
+    .where(_OTHERS.c.model_id == models.c.id, _OTHERS.c.delete_time.is_(None))
+    .correlate(models)
+    .scalar_subquery()
+)
+_FILE = sa.func.json_array(version_files.c.path, version_files.c.digest, version_files.c.size)
+_PARENT = sa.func.json_array(version_parents.c.position, version_parents.c.parent)
+_FILES, _PARENTS = (
+    sa.select(sa.func.json_group_array(item))
+    .where(table.c.version_id == versions.c.id)
+    .scalar_subquery()
+    for item, table in ((_FILE, version_files), (_PARENT, version_parents))
+)
 
 
-_BY_VERSION = compiled(
-    sa.select(versions.c.version).where(_LIVE_MODEL, _LIVE_VERSION, versions.c.version == _VERSION)
-)
-_BY_ALIAS = compiled(
-    sa.select(aliases.c.version).where(
-        _LIVE_MODEL, aliases.c.model_id == models.c.id, aliases.c.alias == _ALIAS
-    )
-)
-_BY_NAME = compiled(
-    sa.select(
-        sa.func.coalesce(
-            sa.select(aliases.c.version)
-            .where(aliases.c.model_id == models.c.id, aliases.c.alias == _ALIAS)
-            .scalar_subquery(),
-            sa.select(sa.func.max(versions.c.version)).where(_LIVE_VERSION).scalar_subquery(),
-        )
-    ).where(_LIVE_MODEL)
-)
-_LOAD = compiled(
-    sa.select(
-        versions.c.id,
+def _statements(number: sa.ColumnElement[Any]) -> tuple[str, str]:
+    """What asks for the number alone, and for the whole version of that number."""
+    meant = (models.c.name == _MODEL, models.c.delete_time.is_(None), _LIVE_VERSION)
+    columns = (
+        versions.c.version,
         versions.c.kind,
-        versions.c.metadata,
+        sa.type_coerce(versions.c.metadata, sa.Text),
         versions.c.size,
         versions.c.digest,
         versions.c.create_time,
-    ).where(_LIVE_MODEL, _LIVE_VERSION, versions.c.version == _VERSION)
-)
-_FILES = compiled(
-    sa.select(version_files.c.path, version_files.c.digest, version_files.c.size)
-    .where(version_files.c.version_id == _ID)
-    .order_by(version_files.c.path)
-)
-_PARENTS = compiled(
-    sa.select(version_parents.c.parent)
-    .where(version_parents.c.version_id == _ID)
-    .order_by(version_parents.c.position)
-)
+        _FILES,
+        _PARENTS,
+    )
+    where = (*meant, versions.c.version == number)
+    return (
+        compiled(sa.select(versions.c.version).where(*where)),
+        compiled(sa.select(*columns).where(*where)),
+    )
 
 
-def find(
-    database: Database, ref: ModelRef, known: Mapping[tuple[str, int], ModelVersion]
-) -> ModelVersion | None:
-    """The version that ``ref`` means now, taken from ``known`` if it is there: it never changes.
-
-    None when it means none; ``Reader.load`` says why. All of it is read in one snapshot: between
-    two the alias may move, and the version that it pointed to may go.
-    """
-    with database.cursor() as cursor:
-        number = _number(cursor, ref)
-        if number is None:
-            return None
-        return known.get((ref.model, number)) or _load(cursor, ref.model, number)
+_OF_VERSION = _statements(_TARGET)
+_OF_ALIAS = _statements(_BY_ALIAS)
+_OF_NAME = _statements(sa.func.coalesce(_BY_ALIAS, _LATEST))
 
 
-def _number(cursor: Any, ref: ModelRef) -> int | None:
-    if ref.version is not None:
-        if ref.version > MAX_VERSION:
-            return None
-        cursor.execute(_BY_VERSION, {"model": ref.model, "version": ref.version})
-    elif ref.alias is not None:
-        cursor.execute(_BY_ALIAS, {"model": ref.model, "alias": ref.alias})
-    else:
-        cursor.execute(_BY_NAME, {"model": ref.model, "alias": DEFAULT_ALIAS})
-    row = cursor.fetchone()
-    return None if row is None else row[0]
+def number_of(database: Database, ref: ModelRef) -> int | None:
+    """The version's number that ``ref`` means now, or None."""
+    rows = _rows(database, ref, whole=False)
+    return rows[0][0] if rows else None
 
 
-def _load(cursor: Any, model: str, number: int) -> ModelVersion | None:
-    row = cursor.execute(_LOAD, {"model": model, "version": number}).fetchone()
-    if row is None:
+def find(database: Database, ref: ModelRef) -> ModelVersion | None:
+    """The version that ``ref`` means now. None when it means none; ``Reader.load`` says why."""
+    rows = _rows(database, ref, whole=True)
+    if not rows:
         return None
-    version_id, kind, metadata, size, digest, create_time = row
+    number, kind, metadata, size, digest, create_time, files, parents = rows[0]
     return ModelVersion(
-        model=model,
+        model=ref.model,
         version=number,
         kind=ModelKind(kind),
-        files=tuple(File(*file) for file in cursor.execute(_FILES, {"id": version_id})),
+        files=tuple([File(*file) for file in sorted(json.loads(files))]),
         metadata=json.loads(metadata),
-        parents=tuple(name for (name,) in cursor.execute(_PARENTS, {"id": version_id})),
+        parents=tuple([parent for _, parent in sorted(json.loads(parents))]),
         create_time=from_microseconds(create_time),
         size=size,
         digest=digest,
     )
+
+
+def _rows(database: Database, ref: ModelRef, *, whole: bool) -> list[tuple[Any, ...]]:
+    target: int | str
+    if ref.version is not None:
+        if ref.version > MAX_VERSION:
+            return []
+        statements, target = _OF_VERSION, ref.version
+    elif ref.alias is not None:
+        statements, target = _OF_ALIAS, ref.alias
+    else:
+        statements, target = _OF_NAME, DEFAULT_ALIAS
+    return database.rows(statements[whole], {"model": ref.model, "target": target})

@@ -6,9 +6,8 @@ import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -214,40 +213,36 @@ def test_a_database_of_a_newer_release_is_refused(database: Database, tmp_path: 
     assert caught.value.reason == "SCHEMA_TOO_NEW"
 
 
-def test_a_bare_cursor_sees_one_state_and_then_the_next(database: Database) -> None:
-    if database.driver.journal_mode != "wal":
-        pytest.skip("a rollback journal makes readers and writers wait for each other")
-
-    def rows(cursor: Any) -> int:
-        return int(cursor.execute("SELECT count(*) FROM t").fetchone()[0])
-
-    with database.cursor() as cursor:
-        assert rows(cursor) == 0
-        with database.write() as connection:
-            connection.exec_driver_sql("INSERT INTO t VALUES (1)")
-        assert rows(cursor) == 0
-    with database.cursor() as cursor:
-        assert rows(cursor) == 1
+COUNT = "SELECT count(*) FROM t WHERE n > :least"
 
 
-def test_bare_cursors_share_few_connections(database: Database) -> None:
+def test_rows_of_the_driver_alone_are_always_those_of_now(database: Database) -> None:
+    assert database.rows(COUNT, {"least": 0}) == [(0,)]
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    assert database.rows(COUNT, {"least": 0}) == [(1,)]
+
+
+def test_reading_rows_leaves_no_transaction_open(database: Database) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (1), (2)")
+    database.rows("SELECT n FROM t", {})
+    assert not database._bare[0].in_transaction
+    with database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE t")  # refused while a reader is at it
+
+
+def test_readers_share_few_connections(database: Database) -> None:
     for _ in range(3):
-        with database.cursor():
-            pass
+        database.rows(COUNT, {"least": 0})
     assert len(database._bare) == 1
-    with ExitStack() as stack:
-        for _ in range(40):
-            stack.enter_context(database.cursor())
-        assert len(database._bare) == 0
-    assert len(database._bare) <= 16
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(lambda _: database.rows(COUNT, {"least": 0}), range(400)))
+    assert 1 <= len(database._bare) <= 16
 
 
-def test_a_bare_cursor_that_failed_is_not_used_again(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.cursor():
-        raise ZeroDivisionError
+def test_a_connection_that_failed_is_not_used_again(database: Database) -> None:
+    with pytest.raises(database.driver.module.OperationalError):
+        database.rows("SELECT * FROM absent", {})
     assert len(database._bare) == 0
-    with pytest.raises(database.driver.module.OperationalError), database.cursor() as cursor:
-        cursor.execute("SELECT * FROM absent")
-    assert len(database._bare) == 0
-    with database.cursor() as cursor:
-        assert cursor.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    assert database.rows(COUNT, {"least": 0}) == [(0,)]

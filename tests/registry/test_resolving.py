@@ -49,8 +49,7 @@ def test_the_memory_is_used_and_bounded(
     assert resolver.resolve("m@1") is first, "a commit elsewhere does not change a version"
     for number in (1, 2, 3, 4):
         assert resolver.resolve(f"m@{number}").version == number
-        assert len(resolver._names[1]) <= 2
-        assert len(resolver._versions) <= 2
+        assert len(resolver._memory) <= 2
 
 
 def test_an_answer_read_during_a_commit_is_not_kept(
@@ -59,17 +58,21 @@ def test_an_answer_read_during_a_commit_is_not_kept(
     for number in (b"1", b"2"):
         registry.publish("m", ModelKind.STUDENT, make_folder(n=number))
     registry.set_alias("m", "production", 1)
-    real = resolving.find
+    for step, then in (("find", 2), ("number_of", 1)):
+        real = getattr(resolving, step)
+        before = 3 - then
 
-    def find_then_move(*arguments: Any) -> Any:
-        found = real(*arguments)
-        registry.set_alias("m", "production", 2)
-        return found
+        def read_then_move(*arguments: Any, real: Any = real, then: int = then) -> Any:
+            found = real(*arguments)
+            registry.set_alias("m", "production", then)
+            return found
 
-    with monkeypatch.context() as patched:
-        patched.setattr(resolving, "find", find_then_move)
-        assert registry.resolve("m@production").version == 1
-    assert registry.resolve("m@production").version == 2
+        with monkeypatch.context() as patched:
+            patched.setattr(resolving, step, read_then_move)
+            assert registry.resolve("m@production").version == before
+        assert registry.resolve("m@production").version == then
+        assert registry.resolve("m@production").version == then
+        registry.set_alias("m", "other", then)
 
 
 def test_a_hot_resolve_looks_at_the_data_version_alone(
@@ -79,6 +82,7 @@ def test_a_hot_resolve_looks_at_the_data_version_alone(
     registry.publish("m", ModelKind.STUDENT, make_folder(n=b"1"))
     resolver = Resolver(registry.database, registry._reader)
     first = resolver.resolve("m")
+    assert resolver.resolve("m") is first, "the second time its state is remembered, too"
     looks: list[int] = []
 
     def data_version() -> int:
