@@ -66,7 +66,8 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def test_a_runner_comes_with_work_and_goes_when_idle_or_stopped(
     room: Room, start: Start
 ) -> None:
-    supervisor = await start(idle_seconds=0.2, threads=3, nice=7)
+    # On a busy machine a runner takes a while to unwind; killed, it would release nothing.
+    supervisor = await start(idle_seconds=0.2, threads=3, nice=7, stop_grace_seconds=PROMPT / 2)
     assert supervisor.runner_pid is None
     made = room.store.create("settings", {})
     done = await OperationWatcher(room.store).wait(made.id, timeout=SECONDS)
