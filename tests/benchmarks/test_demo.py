@@ -77,9 +77,10 @@ def left(folder: Path) -> list[Path]:
 
 @pytest.mark.slow
 @pytest.mark.teacher
+@pytest.mark.timeout(900)
 def test_the_whole_demo(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
-        said, _ = process.communicate(timeout=280)
+        said, _ = process.communicate(timeout=840)
     assert process.returncode == 0, said
     assert f"models/{settings.STUDENT}/versions/1" in said
     assert re.search(r"onnx/model\.onnx .* verified", said)
@@ -104,7 +105,7 @@ def test_an_interrupted_demo_cleans_up(tmp_path: Path, number: int, status: int)
                 break
         assert server
         process.send_signal(number)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=240)
         assert process.returncode == status, said
     assert "Traceback" not in said
     assert left(tmp_path) == []

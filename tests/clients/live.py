@@ -94,7 +94,7 @@ def _process(data: Path, *flags: str) -> Iterator[str]:
         finally:
             running.terminate()
             try:
-                running.wait(20)
+                running.wait(60)
             except subprocess.TimeoutExpired:
                 running.kill()
                 raise

@@ -50,7 +50,7 @@ def run(command: list[str], environment: Mapping[str, str]) -> str:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=CLIENT, env=chosen, encoding="utf-8", **pipes) as running:
         try:
-            output, _ = running.communicate(timeout=90)
+            output, _ = running.communicate(timeout=240)
         except subprocess.TimeoutExpired:
             running.kill()
             pytest.fail(f"{command} hangs after: {running.communicate()[0]}")

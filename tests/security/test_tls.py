@@ -114,7 +114,7 @@ def connects(port: int, **client: bytes) -> bool:
     options = [("grpc.ssl_target_name_override", "localhost")]
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials, options) as channel:
         try:
-            channel.unary_unary("/x/y")(b"", timeout=3)
+            channel.unary_unary("/x/y")(b"", timeout=30)
         except grpc.RpcError as error:
             return bool(error.code() == grpc.StatusCode.UNIMPLEMENTED)
     return True

@@ -41,8 +41,8 @@ def copy(data: Path, tmp_path: Path) -> Path:
 def server(copy: Path) -> Iterator[Serving]:
     settings = {
         "device": "cpu",
-        "teacher_idle_seconds": 0.1,
-        "teacher_engine_idle_seconds": 0.1,
+        "teacher_idle_seconds": 3.0,  # longer than it takes to look at an engine that has answered
+        "teacher_engine_idle_seconds": 3.0,
         "max_teacher_queue_seconds": 1000,
     }
     with serving(copy, **settings) as running:
@@ -90,7 +90,7 @@ def test_a_killed_engine_fails_only_its_requests_and_comes_back(server: Serving)
 
 
 def test_a_hung_engine_is_killed_and_replaced(copy: Path) -> None:
-    with serving(copy, device="cpu", teacher_engine_hang_seconds=2.0) as running:
+    with serving(copy, device="cpu", teacher_engine_hang_seconds=5.0) as running:
         stub = EmbeddingServiceStub(running.channel)
         stub.Embed(SHORT)
         (engine,) = engines(os.getpid())

@@ -207,7 +207,7 @@ def test_threads_that_ask_at_once_measure_once(tmp_path: Path, measurer: Measure
 
     def slow(job: Job) -> Found:
         entered.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return measurer(job)
 
     # Two objects, as two processes have, and two threads of each.
@@ -222,10 +222,10 @@ def test_threads_that_ask_at_once_measure_once(tmp_path: Path, measurer: Measure
     ]
     for thread in threads:
         thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     go.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(found) == [False, False, False, True]
     assert len(measurer.jobs) == 1
 
