@@ -42,6 +42,7 @@ UNSURE = [text.endswith("?") for text in TEXTS]
 def test_a_short_list_goes_as_one_call(server: FakeServer, client: Client) -> None:
     found = client.classify(TEXTS[:5], model="fake")
     assert server.calls == [CLASSIFY]
+    assert not server.requests[0].HasField("options")
     assert len(found) == 5
     assert found.labels == LABELS[:5]
     assert found.probabilities.tolist() == [0.75] * 5

@@ -119,6 +119,8 @@ def test_options_are_sent(server: FakeServer, client: Client) -> None:
     )
     client.embed("x", model="fake", truncate=None)
     assert not server.requests[1].options.HasField("truncate")
+    client.embed("x", model="fake")
+    assert not server.requests[2].HasField("options")
 
 
 def test_progress_counts_texts(client: Client) -> None:

@@ -61,6 +61,13 @@ def test_it_answers_what_the_general_way_answers(
     assert list(short.embeddings.token_counts) == [6]
 
 
+def test_empty_options_are_none(ask: Callable[[pb.EmbedRequest], bytes]) -> None:
+    empty = pb.EmbedRequest(model="s", texts=["a new card"], options=pb.EmbedOptions())
+    assert empty.HasField("options")
+    ask(empty)
+    assert TAKEN == [True]
+
+
 @pytest.mark.parametrize(
     ("text", "warning"),
     [("", pb.TEXT_WARNING_KIND_EMPTY), ("Ωμέγα", pb.TEXT_WARNING_KIND_ALL_UNKNOWN)],

@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, Protocol
 
+from google.protobuf.message import Message
+
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_server.inference.models import LoadedStudent
 from stillroom_server.inference.one_text import OneVector
@@ -27,6 +29,8 @@ class PlainRequest(TextRequest, Protocol):
     """Any request that brings texts and options."""
 
     def HasField(self, field: Literal["options"], /) -> bool: ...
+    @property
+    def options(self) -> Message: ...
 
 
 class Plain:
@@ -40,7 +44,7 @@ class Plain:
         texts = request.texts
         return (
             len(texts) == 1
-            and not request.HasField("options")
+            and not (request.HasField("options") and request.options.ByteSize())
             and len(texts[0]) <= self._most
             and len(request.correlation_id) <= self._most_correlation
         )

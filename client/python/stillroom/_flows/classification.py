@@ -55,7 +55,7 @@ async def classify(
     """
     source = Source(texts)
     first, small = await streaming.begin(source, "classify")
-    how = classify_options(options)
+    how = classify_options(options) if options else None  # empty ones would be parsed too
     if small:
         request = build(pb.ClassifyRequest, model=model, options=how)
         try:
@@ -92,7 +92,7 @@ async def classify_stream(
         STREAM,
         texts,
         model,
-        classify_options(options),
+        classify_options(options) if options else None,
         batch_size=batch_size,
         window=window,
         on_error=on_error,

@@ -50,7 +50,7 @@ async def embed(
     """
     source = Source(texts)
     first, small = await streaming.begin(source, "embed")
-    how = embed_options.make(options)
+    how = embed_options.make(options) if options else None  # empty ones would be parsed too
     if small:
         request = build(pb.EmbedRequest, model=model, options=how)
         try:
@@ -96,7 +96,7 @@ async def embed_stream(
         STREAM,
         texts,
         model,
-        embed_options.make(options),
+        embed_options.make(options) if options else None,
         batch_size=batch_size,
         window=window,
         on_error=on_error,
