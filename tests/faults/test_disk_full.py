@@ -99,7 +99,7 @@ def import_model(server: ServerProcess, name: str, folder: Path) -> operations_p
     """The ended operation of importing ``folder`` as a version of ``name``."""
     request = model_service_pb2.ImportModelRequest(name=name, source={"path": str(folder)})
     operation = server.models.ImportModel(request)
-    wait = operations_pb2.WaitOperationRequest(name=operation.name, timeout={"seconds": 120})
+    wait = operations_pb2.WaitOperationRequest(name=operation.name, timeout={"seconds": 240})
     ended: operations_pb2.Operation = server.operations.WaitOperation(wait)
     assert ended.done
     return ended

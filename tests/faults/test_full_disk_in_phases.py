@@ -16,7 +16,7 @@ from faults.processes import environment
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("module", [small_disk, small_disk_trainings], ids=lambda it: it.__name__)
 def test_a_disk_that_fills_up_in_any_phase(tmp_path: Path, module: ModuleType) -> None:
     tool = shutil.which("unshare")

@@ -131,7 +131,7 @@ def send(server: Serving, method: MethodDescriptor, items: list[bytes]) -> None:
 def usual(server: Serving) -> None:
     """A request that must work whatever came before it."""
     request = embedding_service_pb2.EmbedRequest(model="s", texts=["my card"])
-    answer = EmbeddingServiceStub(server.channel).Embed(request, timeout=10)
+    answer = EmbeddingServiceStub(server.channel).Embed(request, timeout=DEADLINE)
     assert answer.embeddings.token_counts[0] == 2
 
 

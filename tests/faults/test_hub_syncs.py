@@ -41,7 +41,7 @@ def commits_by_operation(hub: Hub) -> dict[str, int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 30 * KILLS)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_killed_at_random_moments_nothing_is_lost_or_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

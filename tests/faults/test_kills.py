@@ -31,7 +31,7 @@ LONGEST_LIFE = 5.0  # seconds: about as long as an import and a distillation tak
 
 def wait_for(server: ServerProcess, name: str) -> operations_pb2.Operation:
     """The operation when it has ended."""
-    request = operations_pb2.WaitOperationRequest(name=name, timeout={"seconds": 120})
+    request = operations_pb2.WaitOperationRequest(name=name, timeout={"seconds": 240})
     operation: operations_pb2.Operation = server.operations.WaitOperation(request)
     assert operation.done
     return operation
@@ -110,7 +110,7 @@ def check_nothing_leaked(data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 60 * KILLS)
+@pytest.mark.timeout(900 + 120 * KILLS)
 def test_what_was_acknowledged_survives_kills(tmp_path: Path) -> None:
     choose = Random(KILLS)
     root, data, log = tmp_path / "root", tmp_path / "data", tmp_path / "log"

@@ -19,7 +19,7 @@ from stillroom_server.operations.store import OperationStore
 
 REPOSITORY = Path(__file__).parents[2]
 EXECUTORS = "operations.executors_for_tests:build"
-SECONDS = 60.0  # longer than anything here takes on a busy machine
+SECONDS = 120.0  # longer than anything here takes on a busy machine
 
 PROMPT = 20.0
 """Ten times the promised two seconds, as the machine may be busy, and a third of what would come
