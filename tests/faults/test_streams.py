@@ -412,6 +412,7 @@ def test_an_alias_that_moves_fails_no_request(
     threads = [threading.Thread(target=target) for target in (embed, stream)]
     for thread in threads:
         thread.start()
+
     def moved() -> bool:
         for number in range(40):
             point(1 + number % 2)
