@@ -45,7 +45,7 @@ def test_versions_are_consecutive_whoever_publishes(
     for thread in threads:
         thread.start()
     for worker in [*threads, *processes]:
-        worker.join(60)
+        worker.join(120)
     assert errors == []
     assert [process.exitcode for process in processes] == [0] * PROCESSES
     assert len(set(numbers)) == THREADS * EACH
@@ -77,5 +77,5 @@ def test_a_reader_never_sees_half_a_version(registry: Registry, make_folder: Any
         registry.delete_version("m", latest - 1, force=True)
     done.set()
     for reader in readers:
-        reader.join(30)
+        reader.join(120)
     assert wrong == []

@@ -112,7 +112,7 @@ def test_data_version_sees_own_and_foreign_commits(database: Database) -> None:
         target=insert, args=(database.path, database.driver.journal_mode, range(2, 3))
     )
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     assert database.data_version() not in (before, own)
     assert count(database) == 2
@@ -137,8 +137,8 @@ def test_threads_and_a_second_process_write_without_a_lock_error(database: Datab
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
-    process.join(30)
+        thread.join(120)
+    process.join(120)
     assert (process.exitcode, errors) == (0, [])
     assert count(database) == 110
 

@@ -143,7 +143,7 @@ def test_a_kill_at_every_step(copy: Callable[[], Path], forks: Any, name: str) -
         root = copy()
         process = forks.Process(target=run_armed, args=(root, name, f"*#{nth}=kill"))
         process.start()
-        process.join(60)
+        process.join(120)
         assert process.exitcode == -signal.SIGKILL, point
         states.append(recovers(root, name, before, after))
         shutil.rmtree(root)

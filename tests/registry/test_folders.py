@@ -91,12 +91,12 @@ def test_many_may_want_it_at_once(
     barrier = threading.Barrier(9)
 
     def work(opener: Registry) -> None:
-        barrier.wait(30)
+        barrier.wait(120)
         seen.append(contents(opener.folder(version)))
 
     threads = [threading.Thread(target=work, args=(openers[n % 3],)) for n in range(9)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert seen == [FILES] * 9

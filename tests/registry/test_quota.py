@@ -76,7 +76,7 @@ def test_publishers_at_once_do_not_exceed_it_together(
     outcomes: list[object] = []
 
     def stage_together(source: Any) -> Any:
-        barrier.wait(30)  # all have passed the first look
+        barrier.wait(120)  # all have passed the first look
         return real(source)
 
     monkeypatch.setattr(limited.blobs, "stage", stage_together)
@@ -91,7 +91,7 @@ def test_publishers_at_once_do_not_exceed_it_together(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
     assert sorted(map(str, outcomes)) == ["1", "2", "3", *["QUOTA_EXCEEDED"] * 3]
     assert limited.usage().used_bytes == 90
     collect(limited)

@@ -30,7 +30,7 @@ def test_a_move_by_another_process_is_seen(
     assert registry.resolve("m@production").version == 1
     process = multiprocessing.get_context("spawn").Process(target=move, args=(tmp_path / "data",))
     process.start()
-    process.join(30)
+    process.join(120)
     assert process.exitcode == 0
     assert registry.resolve("m@production").version == 2
 
