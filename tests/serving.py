@@ -28,7 +28,7 @@ class Serving:
 
     def run(self, coroutine: Any) -> Any:
         """Runs a coroutine in the server's event loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def serving(data_dir: Path, **settings: Any) -> Iterator[Serving]:
             found.run(found.server.stop(0.5))
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

@@ -186,7 +186,7 @@ def test_a_reader_that_leaves_ends_it_quietly(server: FakeServer) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(20) == exits.FAILURE
+        assert process.wait(60) == exits.FAILURE
 
 
 def test_embed_a_file(run: Any, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def is_implemented(server: Serving, method: MethodDescriptor) -> bool:
         f"{'stream' if method.server_streaming else 'unary'}",
     )(path)
     try:
-        answer = call(iter([b""]) if method.client_streaming else b"", timeout=20)
+        answer = call(iter([b""]) if method.client_streaming else b"", timeout=60)
         if method.server_streaming:
             list(answer)
     except grpc.RpcError as error:

@@ -48,7 +48,7 @@ class World:
 
     def load(self, version: Named) -> StudentEmbedder:
         self.loads.append(version.name)
-        assert self.may_load.wait(20)
+        assert self.may_load.wait(60)
         if version.name in self.broken:
             raise self.broken[version.name]
         return self.embedder

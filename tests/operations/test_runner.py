@@ -67,11 +67,11 @@ class Loop:
         self.thread.start()
 
     def wait_for_begin(self) -> None:
-        assert self.executor.begun.acquire(timeout=30)
+        assert self.executor.begun.acquire(timeout=60)
 
     def wait_for_end(self) -> bool | None:
         assert self.thread is not None
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         return self.clean
 

@@ -25,7 +25,7 @@ FIGURES = [field.name for field in pb.ResourceFigures.DESCRIPTOR.fields]
 def ask(server: Serving, **fields: Any) -> pb.EstimateCostResponse:
     given = {"calibration": NEVER, **fields}
     return stubs.CostServiceStub(server.channel).EstimateCost(
-        pb.EstimateCostRequest(**given), timeout=30
+        pb.EstimateCostRequest(**given), timeout=60
     )
 
 

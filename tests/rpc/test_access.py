@@ -96,7 +96,7 @@ def channel(address: str, files: dict[str, Path]) -> Iterator[grpc.Channel]:
 def info(channel: grpc.Channel, token: str | None) -> pb.GetServerInfoResponse:
     metadata = [("authorization", f"Bearer {token}")] if token is not None else []
     answer: pb.GetServerInfoResponse = ServerServiceStub(channel).GetServerInfo(
-        pb.GetServerInfoRequest(), metadata=metadata, timeout=10
+        pb.GetServerInfoRequest(), metadata=metadata, timeout=60
     )
     return answer
 

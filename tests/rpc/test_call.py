@@ -25,7 +25,7 @@ def test_a_place_is_held_until_the_work_of_a_caller_who_left_has_ended() -> None
 
     def work() -> None:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(60)
 
     async def request() -> None:
         with admission.request():
@@ -65,8 +65,8 @@ def test_a_connection_carries_no_more_calls_than_it_may(tmp_path: Path) -> None:
         ]
         info = ServerServiceStub(running.channel).GetServerInfo.future(GetServerInfoRequest())
         with grpc.insecure_channel(running.address, [("grpc.use_local_subchannel_pool", 1)]) as new:
-            ServerServiceStub(new).GetServerInfo(GetServerInfoRequest(), timeout=30)
+            ServerServiceStub(new).GetServerInfo(GetServerInfoRequest(), timeout=60)
         assert not info.done()
         waiting[0].cancel()
-        assert info.result(timeout=30).version
+        assert info.result(timeout=60).version
         waiting[1].cancel()

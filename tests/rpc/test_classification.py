@@ -597,7 +597,7 @@ def test_a_classifier_that_does_not_load(tmp_path: Path) -> None:
         details = refused(stub, pb.ClassifyRequest(model="c", texts=["x"]))
         assert details.code is grpc.StatusCode.DATA_LOSS
         watch = health_pb2_grpc.HealthStub(running.channel).Watch(
-            health_pb2.HealthCheckRequest(service="models/c"), timeout=20
+            health_pb2.HealthCheckRequest(service="models/c"), timeout=60
         )
         statuses = (each.status for each in watch)
         assert health_pb2.HealthCheckResponse.NOT_SERVING in statuses
@@ -616,7 +616,7 @@ def test_streams_are_counted_with_all_others(tmp_path: Path) -> None:
 
     def items() -> Iterator[pb.ClassifyStreamRequest]:
         yield pb.ClassifyStreamRequest(model="c", texts=["x"])
-        done.wait(20)
+        done.wait(60)
 
     with serving(World(tmp_path).data, max_concurrent_streams=1) as running:
         stub = ClassificationServiceStub(running.channel)

@@ -317,7 +317,7 @@ def test_operations_are_listed_waited_for_cancelled_and_deleted(
         pb.DistillRequest(teacher="small-teacher", name="never")
     )
     stub.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
-    timeout = duration_pb2.Duration(seconds=30)
+    timeout = duration_pb2.Duration(seconds=120)
     waited = stub.WaitOperation(
         operations_pb2.WaitOperationRequest(name=operation.name, timeout=timeout)
     )

@@ -26,7 +26,7 @@ def call(server: Serving, method: MethodDescriptor, data: bytes) -> list[bytes]:
         (True, False): server.channel.stream_unary,
         (True, True): server.channel.stream_stream,
     }[method.client_streaming, method.server_streaming]
-    answer = kind(path)(request, timeout=20)
+    answer = kind(path)(request, timeout=60)
     return list(answer) if method.server_streaming else [answer]
 
 

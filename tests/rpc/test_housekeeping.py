@@ -111,7 +111,7 @@ def test_a_model_that_comes_is_served_and_one_that_goes_is_unknown(tmp_path: Pat
     publish_models(tmp_path / "data", tmp_path)
     with serving(tmp_path / "data") as running:
         health = health_pb2_grpc.HealthStub(running.channel)
-        watch = health.Watch(health_pb2.HealthCheckRequest(service="models/new"), timeout=20)
+        watch = health.Watch(health_pb2.HealthCheckRequest(service="models/new"), timeout=60)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
         other = Registry.open(tmp_path / "data")  # as the runner does
         other.publish("new", ModelKind.STUDENT, tmp_path / "student")

@@ -127,7 +127,7 @@ def test_an_alias_moves_between_kinds_without_a_failed_request(
                 assert found.model_version == name
         finally:
             stop.set()
-        assert all(worker.result(30) for worker in workers)
+        assert all(worker.result(60) for worker in workers)
     assert len(seen) == 2
     registry.close()
 
@@ -139,7 +139,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving_and_says_so(
     health = health_pb2_grpc.HealthStub(running.channel)
     asked = pb.EmbedRequest(model="s@live", texts=TEXTS)
     assert stub.Embed(asked).embeddings.model_version == "models/s/versions/1"
-    watch = health.Watch(health_pb2.HealthCheckRequest(service="models/s"), timeout=30)
+    watch = health.Watch(health_pb2.HealthCheckRequest(service="models/s"), timeout=60)
     assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
     broken = write_transformer(tmp_path / "broken")
     (broken / "onnx" / "model.onnx").write_bytes(b"no graph")
@@ -154,7 +154,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving_and_says_so(
     assert "ONNX_FILE_INVALID" in said
     page = f"http://{running.server.metrics_address}/metrics"
     gauge = 'failed_model_loads{model_version="models/s/versions/3",reason="ONNX_FILE_INVALID"} 1'
-    assert gauge in urllib.request.urlopen(page, timeout=10).read().decode()
+    assert gauge in urllib.request.urlopen(page, timeout=60).read().decode()
     assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
     with pytest.raises(grpc.RpcError) as caught:
         stub.Embed(pb.EmbedRequest(model="s@3", texts=["a"]))
@@ -163,7 +163,7 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving_and_says_so(
     registry.delete_version("s", 3)
     assert stub.Embed(asked).embeddings.model_version == "models/s/versions/2"
     assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
-    assert "versions/3" not in urllib.request.urlopen(page, timeout=10).read().decode()
+    assert "versions/3" not in urllib.request.urlopen(page, timeout=60).read().decode()
     registry.close()
 
 
@@ -178,15 +178,15 @@ def test_who_leaves_is_not_computed_further(
     def run(self: TransformerGraph, *arguments: object) -> None:
         runs.append(1)
         entered.set()
-        assert may_go.wait(30)
+        assert may_go.wait(60)
         original(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(TransformerGraph, "run", run)
     many = pb.EmbedRequest(model="s@2", texts=["the card has not arrived"] * 4000)
     call = stub.Embed.future(many)
-    assert entered.wait(30)
+    assert entered.wait(60)
     # The event loop is free meanwhile, and so are students that are no transformers.
-    static = stub.Embed(pb.EmbedRequest(model="s@1", texts=TEXTS), timeout=30)
+    static = stub.Embed(pb.EmbedRequest(model="s@1", texts=TEXTS), timeout=60)
     assert static.embeddings.model_version == "models/s/versions/1"
     call.cancel()
     # Another request is answered after the cancelled one reached the server, on the same channel.

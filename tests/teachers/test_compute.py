@@ -114,7 +114,7 @@ def test_the_thread_computes_and_stops(ends: Ends) -> None:
     done = threading.Event()
     made = Job(FakeModel(), rows([4, 4]), on_end=lambda error: done.set())
     computer.submit(made)
-    assert done.wait(30)
+    assert done.wait(60)
     np.testing.assert_array_equal(made.vectors[:, 1], [4, 4])
     computer.stop()
     computer.submit(ends.of("after", FakeModel(), [1]))

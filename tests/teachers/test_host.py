@@ -60,7 +60,7 @@ class Room:
         self.server: grpc.aio.Server
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110  # the engine's side cannot tell
                 await asyncio.sleep(0.001)
 

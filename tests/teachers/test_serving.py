@@ -145,7 +145,7 @@ def test_a_stream_that_waits_for_each_answer_gets_it(stub: EmbeddingServiceStub)
 
     def items() -> Iterator[pb.EmbedStreamRequest]:
         for number in range(4):
-            assert answered.acquire(timeout=30)
+            assert answered.acquire(timeout=60)
             yield pb.EmbedStreamRequest(model="bert", texts=texts(2), correlation_id=str(number))
 
     seen = []

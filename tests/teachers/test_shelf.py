@@ -29,7 +29,7 @@ class Loader:
 
     def __call__(self, name: str, folder: Path) -> Loaded:
         self.loads.append(name)
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         if self.error is not None:
             raise self.error
         return Loaded(int(folder.name))

@@ -214,7 +214,7 @@ def test_a_classifier_on_a_transformer_is_run_by_its_lanes(tmp_path: Path) -> No
     assert classifier.classify_one is None
     texts = TEXTS[:5]
     how = classifier.plan(ClassifyOptions(top_k=5))
-    found = classifier.submit(texts, how, wait=True).result(30)
+    found = classifier.submit(texts, how, wait=True).result(60)
     weights, bias = arrays.layers[0]
     scores = embedder.embed(texts).vectors @ weights + bias
     wanted = np.stack([np.sort(softmax(row, 1.5))[::-1] for row in scores])

@@ -12,7 +12,7 @@ from stillroom.v1 import cost_service_pb2_grpc as stubs
 
 def test_this_host_comes_first(server: Serving) -> None:
     stub = stubs.CostServiceStub(server.channel)
-    found = stub.ListDevices(pb.ListDevicesRequest(), timeout=20)
+    found = stub.ListDevices(pb.ListDevicesRequest(), timeout=60)
     assert found.devices[0].name == "devices/host"
     assert found.devices[0].in_host
     assert found.devices[0].cores > 0
@@ -26,12 +26,12 @@ def test_this_host_comes_first(server: Serving) -> None:
 
 def test_devices_come_in_pages(server: Serving) -> None:
     stub = stubs.CostServiceStub(server.channel)
-    everything = stub.ListDevices(pb.ListDevicesRequest(page_size=1000), timeout=20)
+    everything = stub.ListDevices(pb.ListDevicesRequest(page_size=1000), timeout=60)
     names: list[str] = []
     token = ""
     while True:
         request = pb.ListDevicesRequest(page_size=7, page_token=token)
-        page = stub.ListDevices(request, timeout=20)
+        page = stub.ListDevices(request, timeout=60)
         assert bool(page.regions) == bool(page.HasField("defaults")) == (not names)
         names += [device.name for device in page.devices]
         token = page.next_page_token
@@ -40,5 +40,5 @@ def test_devices_come_in_pages(server: Serving) -> None:
     assert names == [device.name for device in everything.devices]
     for bad in (pb.ListDevicesRequest(page_size=-1), pb.ListDevicesRequest(page_token="x")):
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ListDevices(bad, timeout=20)
+            stub.ListDevices(bad, timeout=60)
         assert Details(caught.value).code.name == "INVALID_ARGUMENT"

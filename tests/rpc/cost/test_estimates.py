@@ -145,11 +145,11 @@ def test_a_paradigm_with_a_shape_has_phases_too(server: Serving) -> None:
 def test_nothing_is_started_or_changed(server: Serving, root: Path, data: Path) -> None:
     def state() -> Any:
         models = model_service_pb2_grpc.ModelServiceStub(server.channel)
-        listed = models.ListModels(model_service_pb2.ListModelsRequest(), timeout=20)
+        listed = models.ListModels(model_service_pb2.ListModelsRequest(), timeout=60)
         running = operations_pb2_grpc.OperationsStub(server.channel)
-        queued = running.ListOperations(operations_pb2.ListOperationsRequest(), timeout=20)
+        queued = running.ListOperations(operations_pb2.ListOperationsRequest(), timeout=60)
         info = server_service_pb2_grpc.ServerServiceStub(server.channel)
-        loaded = info.GetServerInfo(server_service_pb2.GetServerInfoRequest(), timeout=20)
+        loaded = info.GetServerInfo(server_service_pb2.GetServerInfoRequest(), timeout=60)
         return listed, queued, loaded.loaded_models, list((data / "uploads").iterdir())
 
     before = state()
@@ -164,7 +164,7 @@ def test_a_push_counts_all_files_as_changed(server: Serving) -> None:
     found = estimated(server, workload=push(), environment=environment)
     assert found.kind == "push"
     size = model_service_pb2_grpc.ModelServiceStub(server.channel).GetModelVersion(
-        model_service_pb2.GetModelVersionRequest(name="s"), timeout=20
+        model_service_pb2.GetModelVersionRequest(name="s"), timeout=60
     )
     assert found.physical.total.network_bytes.p90 >= size.model_version.total_bytes
     assert not found.HasField("table")

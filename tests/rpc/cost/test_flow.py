@@ -25,7 +25,7 @@ from stillroom.v1 import operation_service_pb2 as operations
 
 def test_nothing_has_run_yet(server: Serving) -> None:
     stub = stubs.CostServiceStub(server.channel)
-    found = stub.GetEstimateAccuracy(pb.GetEstimateAccuracyRequest(page_size=10), timeout=20)
+    found = stub.GetEstimateAccuracy(pb.GetEstimateAccuracyRequest(page_size=10), timeout=60)
     assert not found.accuracies
     assert not found.entries
 
@@ -48,7 +48,7 @@ def test_bad_questions_about_the_ledger(
 ) -> None:
     stub = stubs.CostServiceStub(server.channel)
     with pytest.raises(grpc.RpcError) as caught:
-        stub.GetEstimateAccuracy(pb.GetEstimateAccuracyRequest(**fields), timeout=20)
+        stub.GetEstimateAccuracy(pb.GetEstimateAccuracyRequest(**fields), timeout=60)
     details = Details(caught.value)
     assert (details.code.name, details.field) == (code, field)
 
@@ -59,7 +59,7 @@ def test_a_budget_that_is_not_kept_is_refused_with_the_estimate(server: Serving)
         teacher="t", name="n", static={}, budget=common_pb2.Budget(seconds=1e-6)
     )
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Distill(request, timeout=20)
+        stub.Distill(request, timeout=60)
     details = Details(caught.value)
     assert (details.code.name, details.info.reason) == ("FAILED_PRECONDITION", "BUDGET_EXCEEDED")
     assert details.field == "budget.seconds"
@@ -76,14 +76,14 @@ def test_an_import_is_compared_with_what_it_took(server: Serving, root: Path) ->
         source=common_pb2.ModelSource(path=str(root / "student")),
     )
     stub = model_service_pb2_grpc.ModelServiceStub(server.channel)
-    name = stub.ImportModel(request, timeout=20).name
+    name = stub.ImportModel(request, timeout=60).name
     watched = server.channel.unary_stream("/stillroom.v1.OperationService/WatchOperation")(
         operations.WatchOperationRequest(name=name).SerializeToString(), timeout=60
     )
     last = [operations.WatchOperationResponse.FromString(data) for data in watched][-1]
     assert last.operation.HasField("response"), last.operation.error
     found = stubs.CostServiceStub(server.channel).GetEstimateAccuracy(
-        pb.GetEstimateAccuracyRequest(operation=name, page_size=1), timeout=20
+        pb.GetEstimateAccuracyRequest(operation=name, page_size=1), timeout=60
     )
     (entry,) = found.entries
     assert (entry.operation, entry.kind, entry.succeeded) == (name, "import", True)

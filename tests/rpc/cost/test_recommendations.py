@@ -45,7 +45,7 @@ def test_what_is_recommended_can_be_sent_as_it_is(server: Serving, root: Path) -
     for each in ranked:
         request = each.workload.distill
         request.validate_only = True
-        assert stub.Distill(request, timeout=30).done
+        assert stub.Distill(request, timeout=60).done
         recipes.add(request.WhichOneof("recipe"))
     assert {"static", "static_tuned"} <= recipes
 
