@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from stillroom_registry import twins
 from stillroom_registry.aliases import Aliases
 from stillroom_registry.blobs import BlobStore, LocalBlobStore
 from stillroom_registry.database import Database
@@ -203,6 +204,14 @@ class Registry:
     def get_version(self, model: str, version: int) -> ModelVersion:
         """NotFound (MODEL_NOT_FOUND, VERSION_NOT_FOUND)."""
         return self._reader.load(ModelRef(check_model_name(model), version))
+
+    def versions_of_digest(
+        self, digest: str, model: str | None = None, *, deleted: bool = False
+    ) -> tuple[str, ...]:
+        """Full names of the versions that hold the files of that manifest, newest first: of
+        ``model`` alone if it is given; with ``deleted`` also those that are gone, last."""
+        with self.database.read() as connection:
+            return twins.of_digest(connection, digest, model, deleted=deleted)
 
     def resolve(self, ref: str | ModelRef) -> ModelVersion:
         """The version that a name means now: microseconds when nothing changed since the last call.

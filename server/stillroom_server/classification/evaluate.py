@@ -12,6 +12,7 @@ from stillroom_server.classification.access import DataAccess
 from stillroom_server.classification.encoders import resolve, still_registered
 from stillroom_server.classification.exhaustion import exhaustion
 from stillroom_server.classification.request import EvaluateRequest
+from stillroom_server.inference.classifier.encoder_name import encoder_of
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
 from stillroom_server.inference.classifier.head import Task
 from stillroom_server.inference.classifier.plans import ClassifyOptions, ClassifyPlan, plan
@@ -66,7 +67,7 @@ class EvaluateClassifierExecutor:
         prepared = prepare_evaluation(
             examples, about.labels, multi_label=about.task is Task.MULTI_LABEL
         )
-        prepared, scores, silent = self._scores(files, prepared, how, context)
+        prepared, scores, silent = self._scores(version, files, prepared, how, context)
         context.progress("report", 0, 1, unit="reports")
         report = measure(
             about.labels,
@@ -92,6 +93,7 @@ class EvaluateClassifierExecutor:
 
     def _scores(
         self,
+        version: ModelVersion,
         files: ClassifierFiles,
         prepared: Prepared,
         how: ClassifyPlan,
@@ -105,7 +107,7 @@ class EvaluateClassifierExecutor:
         from stillroom_server.classification.scores import scores_of
 
         encoder = load_encoder(
-            self._encoder_folder(files),
+            self._encoder_folder(version, files),
             files.encoder.value,
             how.encoding,
             device=str(self._settings.get("device") or "auto"),
@@ -124,10 +126,10 @@ class EvaluateClassifierExecutor:
         prepared = note_tokens(prepared, unknown=~encoded.known, truncated=encoded.truncated)
         return prepared, scores, ~encoded.known
 
-    def _encoder_folder(self, files: ClassifierFiles) -> Path:
+    def _encoder_folder(self, version: ModelVersion, files: ClassifierFiles) -> Path:
         if files.encoder is not EncoderKind.TEACHER:
             return files.folder
-        name = files.description.encoder_version
+        name = encoder_of(version, files.description.encoder_version)
         try:
             return self._registry.folder(self._registry.resolve(name))
         except NotFound as error:

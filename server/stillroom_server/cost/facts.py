@@ -16,6 +16,7 @@ from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_server.cost.assumptions import Given
 from stillroom_server.cost.model_files import ModelFiles
 from stillroom_server.cost.reading import count, refuse
+from stillroom_server.inference.classifier.encoder_name import encoder_of
 
 FactsKind: TypeAlias = Literal["teacher", "student", "classifier", "shape"]
 Architecture: TypeAlias = Literal["table", "transformer"]
@@ -97,7 +98,8 @@ def of_version(registry: Registry, version: ModelVersion) -> ModelFacts:
         files = ModelFiles.of_version(registry, version)
         found = _facts(files, version.kind, version.metadata)
         if version.kind is ModelKind.CLASSIFIER and (teacher := files.head().teacher):
-            found = replace(found, encoder=of_version(registry, registry.resolve(teacher)))
+            encoder = registry.resolve(encoder_of(version, teacher))
+            found = replace(found, encoder=of_version(registry, encoder))
         with _lock:
             _kept[version.digest] = found
             while len(_kept) > _KEPT:

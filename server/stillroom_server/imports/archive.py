@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -14,6 +14,7 @@ from stillroom_registry.safe_files import check_path
 from stillroom_server.imports.copying import CHUNK, OnBytes
 from stillroom_server.imports.selection import Budget, SkippedFile, skip_reason
 
+OTHER = "not asked for"
 # The longest thing the tar module reads in one piece is an extended header.
 _MAX_READ = 4 << 20
 
@@ -25,11 +26,13 @@ def unpack_upload(
     on_bytes: OnBytes,
     *,
     field: str = "source.upload",
+    exactly: Collection[str] | None = None,
 ) -> list[SkippedFile]:
     """Unpacks the wanted files of a tar, plain or gzipped, into ``destination``.
 
-    One folder around everything is taken away. Sizes are counted as they are declared and before
-    anything is written, of files left out too. The answer is the files left out. Raises
+    One folder around everything is taken away. With ``exactly``, the files of these names are
+    unpacked under them, and any other is left out. Sizes are counted as they are declared and
+    before anything is written, of files left out too. The answer is the files left out. Raises
     InvalidArgument: NOT_AN_ARCHIVE, ARCHIVE_CORRUPT, UNSAFE_FILE (a link, a device, a path that is
     absolute or climbs, a name given twice), IMPORT_TOO_LARGE; NotFound (UPLOAD_NOT_FOUND).
     """
@@ -37,10 +40,10 @@ def unpack_upload(
     try:
         with _plain(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             members = list(_members(tar, budget, field))
-            top = _common_folder([name for name, _ in members])
+            top = "" if exactly is not None else _common_folder([name for name, _ in members])
             for full, member in members:
                 name = full.removeprefix(top)
-                if reason := skip_reason(name):
+                if reason := _reason(name, exactly):
                     skipped.append(SkippedFile(name, reason))
                 else:
                     _write(tar, member, destination / name, on_bytes)
@@ -117,6 +120,12 @@ def _members(
         budget.add_file()
         budget.add_bytes(member.size)
         yield name, member
+
+
+def _reason(name: str, exactly: Collection[str] | None) -> str | None:
+    if exactly is None:
+        return skip_reason(name)
+    return None if name in exactly else OTHER
 
 
 def _common_folder(names: list[str]) -> str:

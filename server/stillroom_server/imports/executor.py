@@ -11,10 +11,10 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_registry.relations import COPY
+from stillroom_server.imports.faithful import copy_version
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
 from stillroom_server.imports.recognize import (
     MODEL2VEC_CLASSIFIER,
-    OWN_CLASSIFIER,
     TRANSFORMER_STUDENT,
     Recognized,
     recognize,
@@ -22,6 +22,11 @@ from stillroom_server.imports.recognize import (
 from stillroom_server.imports.selection import ONNX_FILES, UNUSED, SkippedFile
 from stillroom_server.imports.settings import ImportSettings
 from stillroom_server.imports.sources import Fetched, fetch, parse_source
+from stillroom_server.imports.tokenizers import (
+    teacher_max_tokens,
+    tokenizer_facts,
+    tokenizer_of,
+)
 from stillroom_server.provenance import provenance
 
 if TYPE_CHECKING:
@@ -52,8 +57,9 @@ class Context(Protocol):
 class ImportExecutor:
     """Executes {"name", "kind": null | kind, "source", "description", "labels"}.
 
-    ``source`` is as ``sources.parse_source`` reads it. The result is {"model_version": full name,
-    "skipped_files": [{"path", "reason"}], "notes": [text]}.
+    ``source`` is as ``sources.parse_source`` reads it. With "copy_of", a PeerVersion in JSON, it is
+    an upload, and the version the same as that one or none; see ``faithful``. The result is
+    {"model_version": full name, "skipped_files": [{"path", "reason"}], "notes": [text]}.
     """
 
     kind = "import"
@@ -66,6 +72,8 @@ class ImportExecutor:
         self._registry = registry
 
     def run(self, request: Mapping[str, Any], context: OperationContext) -> Mapping[str, Any]:
+        if request.get("copy_of"):
+            return copy_version(request, self._settings, self._registry, context)
         return self.bring(request, context, context.succeed)[1]
 
     def bring(
@@ -96,7 +104,7 @@ class ImportExecutor:
         _check_kind(request.get("kind"), recognized)
         context.check_cancelled()
         context.progress("verify", 1, 2, unit="checks", message="trying the tokenizer")
-        path = _tokenizer(folder, recognized)
+        path = tokenizer_of(folder, recognized)
         wait = context.check_cancelled
         tokenizer = None if path is None else probe_tokenizer(path, on_wait=wait)
         context.check_cancelled()
@@ -120,12 +128,12 @@ class ImportExecutor:
         facts = {
             **recognized.facts,
             "layout": recognized.layout,
-            **_tokenizer_facts(tokenizer),
+            **tokenizer_facts(tokenizer),
             "origin": dict(fetched.origin),
         }
         notes = list(recognized.notes)
         if recognized.kind == "teacher" or recognized.layout == TRANSFORMER_STUDENT:
-            facts["max_tokens"] = _teacher_max_tokens(folder)
+            facts["max_tokens"] = teacher_max_tokens(folder)
         if recognized.kind == "teacher":
             context.progress("convert", 1, 1, unit="models")
             return facts, notes
@@ -204,34 +212,6 @@ def _check_kind(wanted: object, recognized: Recognized) -> None:
             field="kind",
             metadata={"kind": recognized.kind},
         )
-
-
-def _tokenizer(folder: Path, recognized: Recognized) -> Path | None:
-    """The tokenizer.json to try; None for the head of a classifier on a teacher."""
-    if recognized.layout == OWN_CLASSIFIER:
-        # What its encoder is, its manifest vouches for; nothing but a student brings a tokenizer.
-        found = sorted(folder.rglob("tokenizer.json"))
-        return found[0] if found else None
-    if recognized.kind != "teacher" and recognized.layout != TRANSFORMER_STUDENT:
-        return folder / recognized.static / "tokenizer.json"
-    from stillroom_server.distillation.modules import read_modules
-
-    return read_modules(folder).transformer / "tokenizer.json"
-
-
-def _tokenizer_facts(tokenizer: ProbedTokenizer | None) -> dict[str, Any]:
-    if tokenizer is None:
-        return {}
-    return {"tokenizer": tokenizer.model, "vocabulary": tokenizer.vocabulary}
-
-
-def _teacher_max_tokens(folder: Path) -> int | None:
-    from stillroom_server.distillation.modules import read_modules
-    from stillroom_server.distillation.teacher_files import read_transformer
-    from stillroom_server.distillation.teacher_tokenizer import load_tokenizer
-
-    where = read_modules(folder).transformer
-    return load_tokenizer(where, read_transformer(where).config).max_tokens
 
 
 def _unused_graph(recognized: Recognized) -> str:

@@ -26,7 +26,7 @@ from stillroom_server.imports.recognize import Recognized
 from stillroom_server.imports.selection import SkippedFile
 from stillroom_server.inference.student_files import StudentFiles
 
-_SEED = 20_241_017  # of the parity check; any will do, the same each time
+PARITY_SEED = 20_241_017  # of the parity check; any will do, the same each time
 _MOVED = ("model.safetensors", "tokenizer.json")
 
 
@@ -71,13 +71,13 @@ def _prove_onnx(
 ) -> tuple[parity.ParityReport, list[str]]:
     if (folder / ONNX_FILE).is_file():
         try:
-            return parity.check(folder, seed=_SEED, on_run=on_run), []
+            return parity.check(folder, seed=PARITY_SEED, on_run=on_run), []
         except FailedPrecondition:
             note = f"{ONNX_FILE} of the source computes something else and was exported anew"
             export_onnx(folder)
-            return parity.check(folder, seed=_SEED, on_run=on_run), [note]
+            return parity.check(folder, seed=PARITY_SEED, on_run=on_run), [note]
     export_onnx(folder)
-    return parity.check(folder, seed=_SEED, on_run=on_run), []
+    return parity.check(folder, seed=PARITY_SEED, on_run=on_run), []
 
 
 def _rewrite_static(folder: Path, place: str, origin: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
 from stillroom_server.inference.classifier.classifier import Classifier
+from stillroom_server.inference.classifier.encoder_name import encoder_of
 from stillroom_server.inference.embedders import Embedder, load_embedder
 from stillroom_server.inference.memory import Memory
 from stillroom_server.inference.models import LoadedModel, ModelPool
@@ -85,7 +86,9 @@ def classifier_pool(
     shared = lanes or Lanes()
 
     def load(version: ModelVersion) -> Classifier:
-        return Classifier.load(registry.folder(version), tokenizer, cache=cache, lanes=shared)
+        made = Classifier.load(registry.folder(version), tokenizer, cache=cache, lanes=shared)
+        made.encoder_version = encoder_of(version, made.encoder_version)
+        return made
 
     return ModelPool(resolver(registry, ModelKind.CLASSIFIER, NotAClassifier), load, memory=memory)
 

@@ -17,7 +17,7 @@ from stillroom_registry.values import ModelKind
 from stillroom_server.distillation.recipes.budget import Budget
 from stillroom_server.operations.model import Json, Operation
 from stillroom_server.operations.store import OperationStore
-from stillroom_server.rpc import translate
+from stillroom_server.rpc import copies, translate
 from stillroom_server.rpc.corpora import Texts
 from stillroom_server.rpc.described import check_description, check_labels
 from stillroom_server.rpc.drafts import COMPLETE, Draft
@@ -55,9 +55,14 @@ class Launcher:
     ) -> operations_pb2.Operation:
         """Queues an import. The request is an ImportModelRequest."""
         kind = translate.kind(request.kind, "kind")
+        told = copies.copy_of(request)
+        if told is not None:
+            kind = copies.kind_of(told, kind)
         body = self.described(request, kind)
         body["kind"] = kind
         body["source"] = self.source(request.source, "source")
+        if told is not None:
+            body["copy_of"] = told.to_json()
         return self.queue("import", body, request, target=request.name)
 
     def described(

@@ -156,6 +156,7 @@ def capabilities(libraries: dict[str, str]) -> list[str]:
             *(f"distill.{name}" for name in RECIPES if name != "auto"),
             "embed.teacher",
             "train.classifier",
+            "import.copy",
             "import.student",
             "import.teacher",
             "import.hub",

@@ -802,6 +802,7 @@ class ImportModelRequest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COPY_OF_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The model that gets a new version: `[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?`. Required."""
     kind: _model_pb2.ModelKind.ValueType
@@ -818,6 +819,12 @@ class ImportModelRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Labels of the model."""
 
+    @_builtins.property
+    def copy_of(self) -> Global___PeerVersion:
+        """Set: the upload of `source` holds all files of this version of another server, and the new
+        version is to be the same, byte for byte and in what is known of it, or none.
+        """
+
     def __init__(
         self,
         *,
@@ -827,14 +834,87 @@ class ImportModelRequest(_message.Message):
         description: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         request_id: _builtins.str = ...,
+        copy_of: Global___PeerVersion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["copy_of", b"copy_of", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "kind", b"kind", "labels", b"labels", "name", b"name", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_of", b"copy_of", "description", b"description", "kind", b"kind", "labels", b"labels", "name", b"name", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportModelRequest: _TypeAlias = ImportModelRequest  # noqa: Y015
+
+@_typing.final
+class PeerVersion(_message.Message):
+    """A version of another server, as that one tells it. Nothing of it is believed that can be held to
+    the bytes: FAILED_PRECONDITION (COPY_REFUSED) names what an import takes from nobody,
+    INVALID_ARGUMENT (COPY_MISMATCH) what is not as it was told. A model that has a whole version of
+    this digest already gets no other: the operation answers that one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    PEER_FIELD_NUMBER: _builtins.int
+    PARENTS_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
+    peer: _builtins.str
+    """How that server is called, for people. At most 255 bytes."""
+    relation: _builtins.str
+    """How it was made from them: `distill`, `train`, `quantize`, `copy`. Empty: not known."""
+    @_builtins.property
+    def model_version(self) -> _model_pb2.ModelVersion:
+        """As GetModelVersion of that server answers it; `kind`, `files`, `digest`, `metadata` are taken
+        over. Metadata: at most 1 MiB as JSON. Required.
+        """
+
+    @_builtins.property
+    def parents(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerParent]:
+        """What it was made from there. The new version has those of them for parents whose digest a
+        version here has, too; the others are known by name. At most 100.
+        """
+
+    def __init__(
+        self,
+        *,
+        model_version: _model_pb2.ModelVersion | None = ...,
+        peer: _builtins.str = ...,
+        parents: _abc.Iterable[Global___PeerParent] | None = ...,
+        relation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_version", b"model_version", "parents", b"parents", "peer", b"peer", "relation", b"relation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerVersion: _TypeAlias = PeerVersion  # noqa: Y015
+
+@_typing.final
+class PeerParent(_message.Message):
+    """What a version of another server was made from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    model_version: _builtins.str
+    """`models/{model}/versions/{version}` over there."""
+    digest: _builtins.str
+    """Of its manifest, `sha256:{hex}`. Empty: not known."""
+    def __init__(
+        self,
+        *,
+        model_version: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "model_version", b"model_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerParent: _TypeAlias = PeerParent  # noqa: Y015
 
 @_typing.final
 class ImportModelResponse(_message.Message):
