@@ -141,7 +141,7 @@ def test_a_version_comes_over_whole(
 
 
 def test_what_an_import_changes_is_the_same_model() -> None:
-    from stillroom._flows.copying import _is_copy
+    from stillroom._flows.legacy_copies import is_copy
 
     source = version("models/m/versions/3", "sha256:source")
     source.files.add(path="stillroom.json", digest="sha256:1")
@@ -149,16 +149,16 @@ def test_what_an_import_changes_is_the_same_model() -> None:
     copy = version("models/m/versions/1", "sha256:copy")
     copy.files.add(path="stillroom.json", digest="sha256:3")
     copy.files.add(path="onnx/model.onnx", digest="sha256:5")
-    assert _is_copy(copy, source)
+    assert is_copy(copy, source)
     other = version("models/m/versions/2", "sha256:other")
     other.files[1].digest = "sha256:weights"
-    assert not _is_copy(other, source)
+    assert not is_copy(other, source)
     less = version("models/m/versions/2", "sha256:less")
     del less.files[1]
-    assert not _is_copy(less, source)
+    assert not is_copy(less, source)
     more = version("models/m/versions/2", "sha256:more")
     more.files.add(path="README.md", digest="sha256:4")
-    assert not _is_copy(more, source)
+    assert not is_copy(more, source)
 
 
 def test_streams_that_break_go_on(server: FakeServer, client: Client, other: FakeServer) -> None:

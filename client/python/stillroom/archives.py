@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,10 +112,14 @@ def _has_safetensors(source: Path) -> bool:
 def folder(source: Path, leave_out: tuple[str, ...] = ()) -> Payload:
     """The tar of the regular files under ``source``, links to files followed, links to folders and
     hidden entries left out, and files that end on one of ``leave_out``."""
+    wanted = [file for file in _files(source) if not file.name.endswith(leave_out)]
+    return tar_of(source, wanted)
+
+
+def tar_of(source: Path, files: Iterable[Path]) -> Payload:
+    """The tar of these files under ``source``."""
     parts: list[Part] = []
-    for file in _files(source):
-        if file.name.endswith(leave_out):
-            continue
+    for file in files:
         size = file.stat().st_size
         info = tarfile.TarInfo(file.relative_to(source).as_posix())
         info.size, info.mode = size, 0o644

@@ -16,6 +16,8 @@ class Copied:
     was_there  whether that server had a version of this model already: nothing was sent
     left_out   files that the other server did not take, with its reasons
     changed    files that it has with other bytes, such as stillroom.json, which imports write anew
+    anew       whether the other server, of an older release, only imported the files: metadata and
+               report stayed behind. Else nothing is left out or changed
     """
 
     source: model_pb2.ModelVersion
@@ -23,6 +25,7 @@ class Copied:
     was_there: bool
     left_out: tuple[tuple[str, str], ...] = ()
     changed: tuple[str, ...] = ()
+    anew: bool = False
 
     @property
     def identical(self) -> bool:

@@ -23,7 +23,7 @@ from stillroom.errors import (
 )
 
 
-class _PartialFile:
+class PartialFile:
     """A file being written: where, how far, and the hash so far."""
 
     def __init__(self, path: str, file: FileIO) -> None:
@@ -45,13 +45,17 @@ class NewFolder:
             _check_relative(path)
         self._target = target
         self._digests = dict(digests)
-        with translated(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{target.name}.download-"
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
         self.complete: set[str] = set()
-        self.partial: _PartialFile | None = None
+        self.partial: PartialFile | None = None
         self.written = 0
+        with translated(target):
+            self._folder = self._make()
+
+    def _make(self) -> Path:
+        """The folder to write to."""
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f".{self._target.name}.download-"
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=self._target.parent))
 
     @staticmethod
     def check(target: Path) -> None:
@@ -76,7 +80,7 @@ class NewFolder:
         with translated(self._target):
             place = self._folder.joinpath(*PurePosixPath(path).parts)
             place.parent.mkdir(parents=True, exist_ok=True)
-            self.partial = _PartialFile(path, FileIO(place, "x"))
+            self.partial = PartialFile(path, FileIO(place, "x"))
 
     def write(self, chunk: bytes) -> None:
         """Appends to the current file."""

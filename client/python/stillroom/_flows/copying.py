@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any, cast
 
 from stillroom import archives
 from stillroom._core import Core
-from stillroom._flows import downloads, models, operations, uploads
+from stillroom._flows import downloads, legacy_copies, models, operations, server, uploads
 from stillroom._progress import Progress
 from stillroom._protocol import rpcs
 from stillroom._protocol.messages import build
 from stillroom.copies import Copied
-from stillroom.errors import InvalidArgument, NotFound
-from stillroom.local_folder import translated
+from stillroom.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    StillroomError,
+    Unimplemented,
+)
+from stillroom.resting_folder import Place, RestingFolder
 from stillroom.v1 import common_pb2, model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 
-# An import may write these anew; what else a model is made of ends on those.
-_REWRITTEN = ("stillroom.json", ".onnx")
-_MODEL_FILES = (".safetensors", ".json")
+_CAPABILITY = "import.copy"
+_MAX_PARENTS = 100
+# After these, what rests on this machine is of no use to the next copy.
+_HOPELESS = (DataLoss, FailedPrecondition, InvalidArgument)
+# What a version is where it comes from, and no part of it.
+_THEIRS = ("aliases", "fidelity", "hub_syncs", "damaged_files")
 
 
 async def copy_model(
@@ -36,16 +43,22 @@ async def copy_model(
     request_id: str | None = None,
 ) -> Copied:
     """Copies the version ``source`` of this server to the server of ``target``, another client of
-    the same kind, as a new version of ``name`` (the same name unless given).
+    the same kind, as a version of ``name`` (the same name unless given): the same files byte for
+    byte, with the same digest, kind and metadata, report and card included.
 
-    It is downloaded to a folder inside ``temporary`` (the system's), file by file against its
-    digests, uploaded against the digest of the whole, and imported; streams that break go on where
-    they stood. Description and labels of the model come along; figures of its report are no part of
-    an import. A version of that model which holds this one already is answered as it is, and
-    nothing is sent. ``progress`` is as in
+    It is downloaded, file by file against its digests, uploaded against the digest of the whole,
+    and held there to both and to what an import checks; a copy that differs is not registered.
+    Description and labels of the model come along. A whole version of that model with these files
+    is answered as it is, and nothing is sent.
+
+    Streams that break go on where they stood. With ``temporary``, a folder of this machine, so does
+    a copy that was interrupted, when it is called again with the same folder. ``progress`` is as in
     ``embed``, in bytes, once for each way.
 
-    Raises NotFound, DataLoss, ResourceExhausted (a disk), and what an import raises.
+    A server of an older release only imports what it is sent: ``Copied.anew``.
+
+    Raises NotFound, DataLoss (bytes that are not the version's), FailedPrecondition (COPY_REFUSED,
+    ENCODER_MISSING), ResourceExhausted (a disk), and what an import raises.
     """
     there = getattr(target, "_subject", None)
     if not isinstance(there, Core):
@@ -53,85 +66,130 @@ async def copy_model(
     version = await models.get_version(core, source)
     origin = version.name.split("/")[1]
     name = (name or origin).removeprefix("models/")
-    found = await _same(there, name, version)
+    faithful = await _is_faithful(there)
+    found = await _same(there, name, version, faithful)
     if found is not None:
         return Copied(version, found, was_there=True)
     model = await models.get_model(core, origin)
-    upload = await _carry(core, there, version, progress, temporary)
     request = build(
         pb.ImportModelRequest,
         name=name,
-        source=common_pb2.ModelSource(upload=upload),
         kind=version.kind,
         description=model.description,
         labels=dict(model.labels),
         request_id=request_id or there.new_id(),
     )
-    started = await there.call(rpcs.IMPORT_MODEL, request)
-    done = await operations.final(there, started.name, None)
-    return _compared(version, cast(pb.ImportModelResponse, done.response()))
+    if faithful:
+        request.copy_of.CopyFrom(await _told(core, version))
+    answer = await _carry(core, there, version, request, progress, temporary)
+    if faithful and answer.model_version.digest != version.digest:
+        raise DataLoss(  # never, unless the server does not do what it says it can
+            f"{answer.model_version.name} is no faithful copy of {version.name}",
+            reason="COPY_MISMATCH",
+        )
+    return legacy_copies.compared(version, answer, anew=not faithful)
+
+
+async def _is_faithful(there: Core) -> bool:
+    try:
+        return _CAPABILITY in (await server.server_info(there)).capabilities
+    except Unimplemented:
+        return False
 
 
 async def _same(
-    there: Core, name: str, source: model_pb2.ModelVersion
+    there: Core, name: str, source: model_pb2.ModelVersion, faithful: bool
 ) -> model_pb2.ModelVersion | None:
     """The newest version of that model which is what a copy would make; None where there is
-    none."""
+    none. A damaged one is healed by a copy."""
     try:
         async for version in models.list_versions(there, name):
-            if _is_copy(version, source):
+            same = version.digest == source.digest
+            alike = not faithful and legacy_copies.is_copy(version, source)
+            if (same or alike) and not version.damaged_files:
                 return version
     except NotFound:
         pass
     return None
 
 
-def _is_copy(version: model_pb2.ModelVersion, source: model_pb2.ModelVersion) -> bool:
-    """Whether it has the model of ``source``: all that is computed with, and the same bytes in all
-    that it has, but for what an import may write anew."""
-    if version.digest == source.digest:
-        return True
-    theirs, ours = (
-        {file.path: file.digest for file in v.files if not file.path.endswith(_REWRITTEN)}
-        for v in (version, source)
-    )
-    needed = {path for path in ours if path.endswith(_MODEL_FILES)}
-    return needed <= theirs.keys() and theirs.items() <= ours.items()
+async def _told(core: Core, version: model_pb2.ModelVersion) -> pb.PeerVersion:
+    """What the other server is told of the version."""
+    told = pb.PeerVersion(model_version=version, peer=core.transport.target[:255])
+    for field in _THEIRS:
+        told.model_version.ClearField(field)  # type: ignore[arg-type]
+    for name in version.parents[:_MAX_PARENTS]:
+        try:
+            digest = (await models.get_version(core, name)).digest
+        except NotFound:
+            digest = _remembered(version, name)
+        told.parents.add(model_version=name, digest=digest)
+    if version.parents:
+        told.relation = await _relation(core, version.name)
+    return told
+
+
+def _remembered(version: model_pb2.ModelVersion, parent: str) -> str:
+    """The digest of a parent that is deleted, as the version remembers it."""
+    found: Any = version.metadata
+    for key in ("provenance", "sources"):
+        found = found.fields[key].struct_value
+    return str(found.fields[parent].string_value)
+
+
+async def _relation(core: Core, name: str) -> str:
+    """How the version was made from its parents; "" where its server does not say."""
+    try:
+        edges = (await models.get_lineage(core, name, depth=1)).edges
+    except (Unimplemented, InvalidArgument):  # an older release, or too large an answer
+        return ""
+    return next((edge.relation for edge in edges if edge.child == name), "")
 
 
 async def _carry(
     core: Core,
     there: Core,
     version: model_pb2.ModelVersion,
+    request: pb.ImportModelRequest,
     progress: Progress,
     temporary: str | os.PathLike[str] | None,
-) -> str:
-    """Down to this machine and up to the other server; the name of the upload."""
+) -> pb.ImportModelResponse:
+    """Down to this machine, up to the other server, and into its registry."""
     offload = core.transport.offload
-    place = await offload(_new_folder, temporary)
+    place = await offload(Place, temporary, version.digest)
+    keep = True
     try:
-        folder = place / version.name.split("/")[1]
-        await downloads.download(core, version.name, folder, progress=progress)
-        payload = await offload(archives.folder, folder)
-        return (await uploads.send_payload(there, payload, progress=progress)).name
+        folder = place.path / version.name.split("/")[1]
+        writer = await offload(RestingFolder, folder, version.files)
+        try:
+            await downloads.fill(core, version, writer, progress=progress)
+        finally:
+            await offload(writer.discard)
+        files = [folder / file.path for file in version.files]
+        payload = await offload(archives.tar_of, folder, files)
+        info = await uploads.send_payload(
+            there,
+            payload,
+            progress=progress,
+            resume=await _begun(there, place.upload),
+            named=place.note,
+        )
+        request.source.CopyFrom(common_pb2.ModelSource(upload=info.name))
+        started = await there.call(rpcs.IMPORT_MODEL, request)
+        done = await operations.final(there, started.name, None)
+        answer = cast(pb.ImportModelResponse, done.response())
+        keep = False
+        return answer
+    except StillroomError as error:
+        keep = not isinstance(error, _HOPELESS)
+        raise
     finally:
-        await offload(shutil.rmtree, place, ignore_errors=True)
+        await offload(place.close, keep=keep)
 
 
-def _new_folder(inside: str | os.PathLike[str] | None) -> Path:
-    with translated(Path(inside or tempfile.gettempdir())):
-        return Path(tempfile.mkdtemp(prefix="stillroom-copy-", dir=inside))
-
-
-def _compared(source: model_pb2.ModelVersion, answer: pb.ImportModelResponse) -> Copied:
-    before = {file.path: file.digest for file in source.files}
-    changed = sorted(
-        file.path
-        for file in answer.model_version.files
-        if before.get(file.path) not in (None, file.digest)
-    )
-    there = {file.path for file in answer.model_version.files}  # some are made anew
-    skipped = tuple(
-        (file.path, file.reason) for file in answer.skipped_files if file.path not in there
-    )
-    return Copied(source, answer.model_version, False, skipped, tuple(changed))
+async def _begun(there: Core, upload: str | None) -> str | None:
+    """The upload that an earlier copy began, if the other server still has it."""
+    try:
+        return None if upload is None else (await uploads.get_upload(there, upload)).name
+    except (NotFound, InvalidArgument):
+        return None

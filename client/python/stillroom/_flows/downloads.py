@@ -38,12 +38,19 @@ async def download(
     version = await get_version(core, name)  # resolved once: an alias may move meanwhile
     writer = await offload(NewFolder, target, {f.path: f.digest for f in version.files})
     try:
-        with reporter(progress, version.total_bytes, "bytes") as report:
-            await _fetch(core, version, writer, report)
+        await fill(core, version, writer, progress=progress)
         await offload(writer.commit)
     finally:
         await offload(writer.discard)
     return version
+
+
+async def fill(
+    core: Core, version: model_pb2.ModelVersion, writer: NewFolder, *, progress: Progress = False
+) -> None:
+    """Brings the files that ``writer`` lacks; see ``download``."""
+    with reporter(progress, version.total_bytes, "bytes") as report:
+        await _fetch(core, version, writer, report)
 
 
 async def read_file(core: Core, name: str, path: str, *, max_bytes: int = 64 << 20) -> bytes:

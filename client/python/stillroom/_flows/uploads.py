@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from stillroom import archives
 from stillroom._core import Core
@@ -47,9 +47,15 @@ async def delete_upload(core: Core, name: str) -> None:
 
 
 async def send_payload(
-    core: Core, payload: Payload, *, progress: Progress = False, resume: str | None = None
+    core: Core,
+    payload: Payload,
+    *,
+    progress: Progress = False,
+    resume: str | None = None,
+    named: Callable[[str], None] = lambda _: None,
 ) -> pb.UploadInfo:
-    """Uploads a payload; see ``upload``."""
+    """Uploads a payload; see ``upload``. ``named`` is told the upload's name while it goes up, to
+    resume it."""
     total = payload.size
     header = pb.UploadHeader(
         upload=resume or "",
@@ -63,6 +69,7 @@ async def send_payload(
     def opened(metadata: Mapping[str, str]) -> None:
         backoff.reached()
         header.upload = metadata.get(NAME_KEY, header.upload)
+        named(header.upload)
 
     with reporter(progress, total, "bytes") as report:
         while True:

@@ -73,6 +73,10 @@ class AsyncTransport:
         self._stubs: dict[Rpc[Any, Any], Any] = {}
         self._closed = False
 
+    @property
+    def target(self) -> str:
+        return self._target
+
     async def unary(self, rpc: Rpc[Q, A], request: Q, seconds: float | None) -> A:
         stub = self._stub(rpc, "unary_unary")
         try:

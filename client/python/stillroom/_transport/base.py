@@ -36,6 +36,10 @@ class Exchange(Protocol):
 class Transport(Protocol):
     """A connection to a server. ``seconds`` bounds a call; None waits forever."""
 
+    @property
+    def target(self) -> str:
+        """The server's address, for people."""
+
     async def unary(self, rpc: Rpc[Q, A], request: Q, seconds: float | None) -> A:
         """One request, one answer."""
 

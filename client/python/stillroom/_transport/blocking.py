@@ -60,6 +60,10 @@ class BlockingTransport:
         self._stubs: dict[Rpc[Any, Any], Any] = {}
         self._closed = False
 
+    @property
+    def target(self) -> str:
+        return self._target
+
     async def unary(self, rpc: Rpc[Q, A], request: Q, seconds: float | None) -> A:
         stub = self._stub(rpc, self._channel.unary_unary)
         try:

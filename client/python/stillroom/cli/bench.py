@@ -130,14 +130,23 @@ def _interrupts(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
 
+    def as_usual() -> None:
+        with suppress(NotImplementedError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, before)
+
     def interrupted(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
+        as_usual()
         loop.call_soon_threadsafe(stop.set)
 
-    with suppress(ValueError):  # not the main thread: nobody interrupts it
-        signal.signal(signal.SIGINT, interrupted)
+    with suppress(ValueError, RuntimeError):  # not the main thread: nobody interrupts it
+        try:
+            # The loop's own, as a handler alone would not wake it where it is about to sleep.
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+        except NotImplementedError:  # on Windows
+            signal.signal(signal.SIGINT, interrupted)
     try:
         yield
     finally:
-        with suppress(ValueError):
-            signal.signal(signal.SIGINT, before)
+        as_usual()

@@ -55,10 +55,17 @@ def copy(
     ] = None,
     temporary: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where its files rest meanwhile (the system's)."),
+        typer.Option(
+            metavar="DIR",
+            help="Where its files rest meanwhile (the system's). Given again, an interrupted copy"
+            " goes on.",
+        ),
     ] = None,
 ) -> None:
     """Copy a version to another server, or to another name, through this machine.
+
+    The same files, byte for byte, with the same metadata and report, or nothing. A version that is
+    there already is not sent again.
 
     A server given by --from or --to gets its own token, never that of --token or STILLROOM_TOKEN.
     """
@@ -108,12 +115,15 @@ def _show(session: Session, copied: Copied) -> None:
                 "identical": copied.identical,
                 "left_out": [{"path": path, "reason": why} for path, why in copied.left_out],
                 "changed": list(copied.changed),
+                "anew": copied.anew,
             }
         )
         return
     session.out.print(copied.version.name)
     if copied.was_there:
         session.say("it was there already: nothing was sent")
+    if copied.anew:
+        session.say("an older server imported it anew: its metadata and report stayed behind")
     for path, reason in copied.left_out:
         session.say(f"left out {path}: {reason}")
     for path in copied.changed:
