@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -269,12 +268,17 @@ def test_nobody_listens(run: Run) -> None:
     assert "Is the server running there?" in ran.err
 
 
+def interrupt() -> None:
+    """As the kernel may do it: what sleeps in the main thread is not woken by the signal itself."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+
 def test_an_interrupt_shows_what_was_measured(server: FakeServer, run: Run) -> None:
     count = itertools.count()
 
     def unary(request: Any, context: Any) -> Any:
         if next(count) == 40:
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
         return embed(request, context)
 
     server.on(EMBED, unary)
@@ -288,7 +292,7 @@ def test_an_interrupt_shows_what_was_measured(server: FakeServer, run: Run) -> N
 
 def test_an_interrupt_before_anything_was_measured(server: FakeServer, run: Run) -> None:
     def unary(request: Any, context: Any) -> Any:
-        os.kill(os.getpid(), signal.SIGINT)
+        interrupt()
         until_it_leaves(context)
 
     server.on(EMBED, unary)
