@@ -21,7 +21,9 @@ from stillroom_registry.values import ModelKind
 TEXTS = int(os.environ.get("STILLROOM_SOAK_TEXTS", "200000"))
 PER_MESSAGE = 256
 PER_STREAM = 40  # messages: streams come and go, too
-GROWTH = 1.03
+GROWTH = 16 << 20
+"""Bytes: some eighty a text, where a vector has a thousand. How an allocator spreads over the cores
+of a machine makes a few millions."""
 
 
 @pytest.mark.slow
@@ -45,6 +47,6 @@ def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
             done += sum(answer.embeddings.vectors.count for answer in answers)
             if not first_tenth and done >= TEXTS / 10:
                 first_tenth = server.rss()
-        grown = server.rss() / first_tenth
+        grown = server.rss() - first_tenth
     assert done >= TEXTS
-    assert grown < GROWTH, f"from {first_tenth:,} bytes by a factor of {grown:.3f}"
+    assert grown < GROWTH, f"from {first_tenth:,} bytes by {grown:,}"
