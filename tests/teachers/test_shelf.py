@@ -59,11 +59,9 @@ class Room:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it did not happen")
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110  # a thread's doing
+            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
