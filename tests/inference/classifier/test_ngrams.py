@@ -45,7 +45,7 @@ def with_rows(chosen: NgramArrays, labels: int = 4) -> NgramArrays:
 
 def test_hashes_are_the_polynomials_they_say_even_of_huge_ids() -> None:
     ids = [0, 5, 2**31 - 3, 7, 2**30]
-    for n, (first, second) in run_hashes(np.array(ids, np.int32), 5):
+    for n, (first, second) in run_hashes(np.array(ids, np.int32), 1, 5):
         wanted = [[naive_hash(ids[i : i + n], m) for i in range(6 - n)] for m in MULTIPLIERS]
         assert [first.tolist(), second.tolist()] == wanted
 

@@ -56,11 +56,13 @@ def only_named(indices: Int32, labels: Sequence[str]) -> tuple[Int32, list[str]]
 
 def _best(scores: Float32) -> tuple[Int32, Int32, Float32, Float32]:
     """The best label of each text: softmax needs no division of all the others."""
+    texts, labels = scores.shape
     indices = scores.argmax(axis=1)
-    scaled = scores - scores.max(axis=1, keepdims=True)
+    tops = scores.reshape(-1).take(indices + np.arange(0, texts * labels, labels))
+    scaled = scores - tops[:, None]
     np.exp(scaled, out=scaled)
-    values = 1 / scaled.sum(axis=1)
-    return np.ones(len(scores), np.int32), indices.astype(np.int32), values, values
+    values = 1 / scaled.dot(np.ones(labels, np.float32))  # a third of the time of sum(axis=1)
+    return np.ones(texts, np.int32), indices.astype(np.int32), values, values
 
 
 def _ranked(found: Float32, how: ClassifyPlan) -> tuple[Int32, Int32, Float32, Bools | None]:

@@ -125,7 +125,7 @@ class Head:
         if self._ngrams is not None:
             if ids is None or offsets is None:
                 raise ValueError("this head reads tokens too")
-            out += self._ngrams.sums(ids, offsets)
+            self._ngrams.add_sums(ids, offsets, out)
         return out
 
 

@@ -9,7 +9,7 @@ runs of that slot. All of it is int64 arithmetic that an ONNX graph does with st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets
-from stillroom_server.inference.engines.gather import GatherEngine
+from stillroom_server.inference.engines.gather import GatherEngine, csr_matvecs
 from stillroom_server.inference.tokenizers.base import offsets_of_one
 
 Int32 = npt.NDArray[np.int32]
@@ -58,15 +58,14 @@ class Ngrams:
     """Finds the counted runs of texts. Safe under any threads."""
 
     def __init__(self, arrays: NgramArrays) -> None:
-        self.arrays = arrays
         self._min, self._max = arrays.min_n, arrays.max_n
-        self._slots = np.ascontiguousarray(arrays.slots)
-        self._prints = np.ascontiguousarray(arrays.prints)
-        self._slot_view = self._slots.data  # whose elements are made into int five times as
-        self._print_view = self._prints.data  # fast as an array's
-        self._mask = len(arrays.slots) - 1
+        self._slots = _packed(arrays.slots, arrays.prints)
+        self._slot_view = self._slots.data  # its elements become int five times as fast
+        self._mask = len(self._slots) - 1
         self._gather = GatherEngine(arrays.rows)
-        self.nbytes = self._gather.nbytes + self._slots.nbytes + self._prints.nbytes
+        self._table = np.ascontiguousarray(arrays.rows, np.float32)
+        self._multiply = csr_matvecs()
+        self.nbytes = self._gather.nbytes + self._slots.nbytes
 
     def counted(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
         """The rows of the counted runs of n texts of flat token ids, cut to length already.
@@ -97,79 +96,117 @@ class Ngrams:
     def sums(self, ids: Ids, offsets: Offsets) -> Float32:
         """float32 (n, K): the sum of the rows of each text's counted runs, divided by the square
         root of their number."""
-        rows, ends = self.counted(ids, offsets)
-        out = self._gather.pool(rows, ends)
-        if len(ends) == 2:
-            if len(rows) > 1:
-                out *= float(len(rows)) ** -0.5
-            return out
-        counts = np.maximum(ends[1:] - ends[:-1], 1).astype(np.float32)
-        out *= (1 / np.sqrt(counts))[:, None]
+        out = np.zeros((len(offsets) - 1, self._table.shape[1]), np.float32)
+        self.add_sums(ids, offsets, out)
         return out
 
+    def add_sums(self, ids: Ids, offsets: Offsets, out: Float32) -> None:
+        """Add those to ``out``, contiguous."""
+        rows, ends = self.counted(ids, offsets)
+        counts = ends[1:] - ends[:-1]
+        shares = (1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
+        if self._multiply is None:
+            out += self._gather.pool(rows, ends) * shares[:, None]
+            return
+        self._multiply(
+            len(out),
+            *self._table.shape,
+            ends.astype(np.int32),
+            rows,
+            shares.repeat(counts),
+            self._table.reshape(-1),
+            out.reshape(-1),
+        )
+
     def _of_few(self, ids: Ids) -> list[int]:
-        """One short text: numpy's fixed costs are more than all of this. Prints are made of what
-        has a row alone."""
-        slots, prints, mask = self._slot_view, self._print_view, self._mask
-        multiplier, other = MULTIPLIERS
-        found = []
-        hashes = values = [token + 1 for token in ids.tolist()]
+        """One short text: numpy's fixed costs are more than all of this."""
+        slots, mask = self._slot_view, self._mask
+        first, second = MULTIPLIERS
+        found: list[int] = []
+        hashes = prints = values = [token + 1 for token in ids.tolist()]
         for n in range(1, min(self._max, len(values)) + 1):
             if n > 1:
-                hashes = [
-                    (run * multiplier + value) % MODULUS
-                    for run, value in zip(hashes, values[n - 1 :], strict=False)
-                ]
+                last = values[n - 1 :]
+                pairs = zip(hashes, last, strict=False)
+                hashes = [(run * first + value) % MODULUS for run, value in pairs]
+                pairs = zip(prints, last, strict=False)
+                prints = [(run * second + value) % MODULUS for run, value in pairs]
             if n >= self._min:
-                for start, run in enumerate(hashes):
-                    row = slots[run & mask]
-                    if row:
-                        mark = values[start]
-                        for value in values[start + 1 : start + n]:
-                            mark = (mark * other + value) % MODULUS
-                        if prints[run & mask] == mark:
-                            found.append(row)
+                found += [
+                    entry >> 31
+                    for run, mark in zip(hashes, prints, strict=True)
+                    if (entry := slots[run & mask]) & MODULUS == mark
+                ]
         return found
 
     def _of_many(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
-        total, width = len(ids), self._max - self._min + 1
-        # Position by position, so that flat rows come text by text.
-        found = np.zeros((total, width), np.int32)
-        left = np.repeat(offsets[1:], offsets[1:] - offsets[:-1]) - np.arange(total)
-        for n, (hashes, prints) in run_hashes(ids, self._max):
-            if n >= self._min:
-                slots = hashes & self._mask
-                rows: Int32 = self._slots.take(slots, mode="wrap")  # unlike "raise" without a copy
-                rows *= self._prints.take(slots, mode="wrap") == prints
-                rows *= left[: len(rows)] >= n
-                found[: len(rows), n - self._min] = rows
-        flat = found.reshape(-1)
-        places = np.flatnonzero(flat)
-        ends: Offsets = np.searchsorted(places, offsets * width).astype(np.int64)
-        return flat[places], ends
+        whole = np.ones(len(ids), np.bool_)  # whether the run that begins there is of one text
+        parts: list[tuple[Int32, Int64]] = []
+        for n, (hashes, prints) in run_hashes(ids, self._min, self._max):
+            for last in range(1 if n == self._min else n - 1, n):
+                # Also of texts that begin before there are so many tokens: that counts from the
+                # end, and no run of n begins at the last ones.
+                whole[offsets - last] = False
+            entries = self._slots.take(hashes & self._mask, mode="wrap")  # "raise" would copy
+            fits = (entries & MODULUS) == prints
+            fits &= whole[: len(fits)]
+            places = fits.nonzero()[0]
+            parts.append(((entries.take(places) >> 31).astype(np.int32), places))
+        if len(parts) == 1:
+            rows, places = parts[0]
+            return rows, places.searchsorted(offsets)
+        return _merged_by_place(parts, offsets)
 
 
-def run_hashes(ids: Ids, max_n: int) -> Iterator[tuple[int, Int64]]:
+def _merged_by_place(
+    parts: Sequence[tuple[Int32, Int64]], offsets: Offsets
+) -> tuple[Int32, Offsets]:
+    """Rows and places of each length as one list: text by text, position by position."""
+    width = len(parts)
+    rows = np.concatenate([np.zeros(0, np.int32), *(rows for rows, _ in parts)])
+    places = np.concatenate(
+        [np.zeros(0, np.int64), *(p * width + i for i, (_, p) in enumerate(parts))]
+    )
+    order = places.argsort(kind="stable")
+    return rows[order], places[order].searchsorted(offsets * width)
+
+
+def _packed(slots: Int32, prints: Int32) -> Int64:
+    """(S,): rows and prints side by side, so that looking one up is one access to memory. A slot
+    without a row, or whose print no run has, gets the print that no hash is."""
+    nobody = (slots <= 0) | (prints < 0)
+    return np.where(nobody, MODULUS, slots.astype(np.int64) << 31 | prints)
+
+
+def run_hashes(ids: Ids, min_n: int, max_n: int) -> Iterator[tuple[int, Int64]]:
     """Yield n and the int64 (2, total - n + 1) hash and print of the runs of n tokens that begin
-    at each of flat ids (total,), for n from 1 while there are any. Texts are not told apart."""
+    at each of flat ids (total,), for n from ``min_n`` while there are any. Texts are not told
+    apart."""
     values = ids.astype(np.int64) + 1
-    hashes: Int64 = np.broadcast_to(values, (2, len(values)))
-    for n in range(1, min(max_n, len(values)) + 1):
-        if n > 1:
-            hashes = hashes[:, :-1] * _MULTIPLIERS
-            hashes += values[n - 1 :]
-            _reduce(hashes)
-        yield n, hashes
+    if min_n == 1 and len(values):
+        yield 1, np.stack((values, values))
+    hashes = values[None]
+    for n in range(2, min(max_n, len(values)) + 1):
+        hashes = hashes[:, :-1] * _MULTIPLIERS
+        hashes += values[n - 1 :]
+        _reduce(hashes)
+        if n >= min_n:
+            yield n, hashes
 
 
 def _reduce(values: Int64) -> None:
-    """``values %= MODULUS`` for what is at least 0, in place and in a third of the time: 2**31 is 1
-    modulo 2**31 - 1, so the bits above the lowest 31 are added to those."""
-    for _ in range(2):
-        high = values >> 31
-        values &= MODULUS
-        values += high
-    values -= (values >= MODULUS) * np.int64(MODULUS)
+    """``values %= MODULUS`` for what is from 0 to 2**61, in place and in a fifth of the time.
+
+    2**31 is 1 modulo 2**31 - 1, so the bits above the lowest 31 are added to those: that leaves
+    less than twice the modulus, which one of the same more takes away, if there is a bit to add.
+    """
+    high = values >> 31
+    values &= MODULUS
+    values += high
+    np.add(values, 1, out=high)
+    high >>= 31
+    values += high
+    values &= MODULUS
 
 
 def blocks(
@@ -223,11 +260,10 @@ def _counted_once(ids: Ids, offsets: Offsets, min_n: int, max_n: int) -> tuple[I
     texts = np.repeat(np.arange(len(lengths)), lengths)
     left = np.repeat(offsets[1:], lengths) - np.arange(len(ids))
     keys, owners = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for n, (hashes, prints) in run_hashes(ids, max_n):
-        if n >= min_n:
-            whole = left[: len(hashes)] >= n
-            keys.append((hashes[whole] << 31) | prints[whole])
-            owners.append(texts[: len(hashes)][whole])
+    for n, (hashes, prints) in run_hashes(ids, min_n, max_n):
+        whole = left[: len(hashes)] >= n
+        keys.append((hashes[whole] << 31) | prints[whole])
+        owners.append(texts[: len(hashes)][whole])
     key, owner = np.concatenate(keys), np.concatenate(owners)
     order = np.lexsort((owner, key))
     key, owner = key[order], owner[order]
