@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from stillroom_registry.durable import disk_full_is_exhaustion, rename, sync_file, sync_folder
+from stillroom_registry.durable import rename, sync_file, sync_folder
 from stillroom_registry.errors import DataLoss, InvalidArgument, NotFound
 from stillroom_registry.failpoints import step
 from stillroom_registry.scratch import Scratch
+from stillroom_registry.storage import storage_errors
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -80,7 +81,7 @@ class LocalBlobStore:
     def __init__(self, root: Path, scratch: Scratch | None = None) -> None:
         self._folder = root / "sha256"
         self._scratch = scratch or Scratch(root / "tmp")
-        with disk_full_is_exhaustion():
+        with storage_errors():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(root)
 
@@ -90,7 +91,7 @@ class LocalBlobStore:
     def put(self, source: BinaryIO | Path) -> Blob:
         """Store the stream (from where it stands) or the file; durable on return.
 
-        Raises ResourceExhausted (DISK_FULL) and leaves nothing when the disk is full.
+        Raises what ``storage_errors`` raises when the disk is full or fails, and leaves nothing.
         """
         staged = self.stage(source)
         self.commit(staged)
@@ -101,7 +102,7 @@ class LocalBlobStore:
         path = self._scratch.new()
         opened = source.open("rb") if isinstance(source, Path) else nullcontext(source)
         try:
-            with disk_full_is_exhaustion(), opened as stream:
+            with storage_errors(), opened as stream:
                 digest, size = _copy(stream, path)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -111,7 +112,7 @@ class LocalBlobStore:
     def commit(self, *blobs: StagedBlob) -> None:
         """Give staged blobs their names. A blob that was there is replaced, which heals damage."""
         folders = set()
-        with disk_full_is_exhaustion():
+        with storage_errors():
             for blob in blobs:
                 target = self.path(blob.digest)
                 target.parent.mkdir(mode=0o700, exist_ok=True)

@@ -10,7 +10,6 @@ import sqlalchemy.exc as sa_exc
 from stillroom_registry.errors import (
     DataLoss,
     FailedPrecondition,
-    Internal,
     ResourceExhausted,
     StillroomError,
     Unavailable,
@@ -58,9 +57,10 @@ def translate(error: BaseException) -> StillroomError | None:
             reason="DATABASE_NOT_WRITABLE",
         )
     if primary == _IOERR:
-        return Internal(
-            f"Reading or writing the database failed ({error}); check the disk.",
-            reason="DATABASE_IO",
+        return FailedPrecondition(
+            f"Reading or writing the database failed ({error}); nothing was stored. See to the "
+            "disk that holds the data directory, then try again.",
+            reason="STORAGE_FAILURE",
         )
     return None
 

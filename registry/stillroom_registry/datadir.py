@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import sync_folder
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_registry.scratch import sweep_abandoned
+from stillroom_registry.storage import storage_errors
 
 FOLDERS = ("blobs", "tmp", "cache", "uploads", "operations")
 LOCK_FILE = "stillroom.lock"
@@ -86,7 +87,7 @@ def create_layout(path: Path) -> None:
 @contextmanager
 def _usable(path: Path) -> Iterator[None]:
     try:
-        with disk_full_is_exhaustion():
+        with storage_errors():
             yield
     except OSError as error:
         raise FailedPrecondition(

@@ -1,17 +1,11 @@
-"""The steps of durable writing that Python does not spell out, and what a full disk is."""
+"""The steps of durable writing that Python does not spell out, from bytes to names."""
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from stillroom_registry.errors import ResourceExhausted
 from stillroom_registry.failpoints import step
-
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def sync_file(descriptor: int) -> None:
@@ -34,18 +28,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def disk_full_is_exhaustion() -> Iterator[None]:
-    """Turn the operating system's "no space" into ResourceExhausted (reason DISK_FULL)."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise ResourceExhausted(
-            "The disk that holds the data directory is full (or over its quota or file size "
-            "limit); nothing was stored. Free some space and try again.",
-            reason="DISK_FULL",
-        ) from error

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 
 VARIABLE = "STILLROOM_FAILPOINT"
 _ARMED = re.compile(r"(?P<point>[a-z.:*]+)(?:#(?P<nth>[1-9][0-9]*))?=(?P<action>[a-z]+)")
-_SQLITE_CODES = {errno.ENOSPC: 13, errno.EIO: 10}  # SQLITE_FULL, SQLITE_IOERR
+# What SQLite makes of them: SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY.
+_SQLITE_CODES = {errno.ENOSPC: 13, errno.EDQUOT: 13, errno.EIO: 10, errno.EROFS: 8}
 
 Hook = Callable[[str], None]
 
@@ -93,7 +94,7 @@ def _fail(code: int) -> Callable[[], None]:
     return fail
 
 
-_ACTIONS = {"kill": _kill, "enospc": _fail(errno.ENOSPC), "eio": _fail(errno.EIO)}
+_ACTIONS = {"kill": _kill} | {errno.errorcode[code].lower(): _fail(code) for code in _SQLITE_CODES}
 
 
 def _from(environment: Mapping[str, str]) -> Hook | None:

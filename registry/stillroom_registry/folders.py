@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from stillroom_registry.blobs import BlobReader
-from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import DataLoss
 from stillroom_registry.failpoints import step
 from stillroom_registry.safe_files import check_path
 from stillroom_registry.scratch import Scratch
+from stillroom_registry.storage import storage_errors
 from stillroom_registry.values import File, ModelVersion
 
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -43,7 +43,7 @@ class Folders:
             return target
         built = self._build(version.files)
         try:
-            with disk_full_is_exhaustion(), self._changing():
+            with storage_errors(), self._changing():
                 # Looked at again: else one who saw nothing takes away what another just made.
                 if not _is_whole(target, version.files):
                     self._set_aside(target)
@@ -63,7 +63,7 @@ class Folders:
                 continue
             if stale:
                 link = self._scratch.new()
-                with disk_full_is_exhaustion():
+                with storage_errors():
                     _hard_link(blob, link)
                     link.replace(path)
 
@@ -101,7 +101,7 @@ class Folders:
         built = self._scratch.new()
         hard = {file.path for file in _hard_linked(files)}
         try:
-            with disk_full_is_exhaustion():
+            with storage_errors():
                 for file in files:
                     check_path(file.path)
                     blob = self._blobs.path(file.digest)

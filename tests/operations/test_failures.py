@@ -4,7 +4,13 @@ import errno
 
 import pytest
 
-from stillroom_registry.errors import FailedPrecondition, Internal, NotFound, ResourceExhausted
+from stillroom_registry.errors import (
+    FailedPrecondition,
+    Internal,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from stillroom_server.operations.failures import describe
 
 
@@ -20,7 +26,10 @@ def test_domain_errors_stay_as_they_are() -> None:
         (OSError(errno.EDQUOT, "no quota"), ResourceExhausted, "DISK_FULL"),
         (MemoryError(), ResourceExhausted, "OUT_OF_MEMORY"),
         (ModuleNotFoundError("no", name="onnx"), FailedPrecondition, "LIBRARY_MISSING"),
-        (OSError(errno.EIO, "/secret/path"), Internal, "UNEXPECTED_ERROR"),
+        (OSError(errno.EIO, "bad", "/secret/path"), FailedPrecondition, "STORAGE_FAILURE"),
+        (OSError(errno.EROFS, "ro", "/secret/path"), FailedPrecondition, "STORAGE_READ_ONLY"),
+        (OSError(errno.EMFILE, "many", "/secret/path"), Unavailable, "TOO_MANY_OPEN_FILES"),
+        (OSError(errno.EPIPE, "/secret/path"), Internal, "UNEXPECTED_ERROR"),
         (RuntimeError("token hf_abc"), Internal, "UNEXPECTED_ERROR"),
     ],
 )

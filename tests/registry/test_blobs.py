@@ -18,7 +18,13 @@ import pytest
 
 from stillroom_registry import blobs as blobs_module
 from stillroom_registry.blobs import LocalBlobStore
-from stillroom_registry.errors import DataLoss, InvalidArgument, NotFound, ResourceExhausted
+from stillroom_registry.errors import (
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
 from stillroom_registry.registry import ModelKind, Registry
 
 
@@ -82,7 +88,7 @@ def test_a_source_that_fails_leaves_nothing(store: LocalBlobStore, tmp_path: Pat
                 raise OSError(errno.EIO, "bad disk")
             return super().read(3)
 
-    with pytest.raises(OSError, match="bad disk"):
+    with pytest.raises(FailedPrecondition, match="bad disk"):
         store.put(Failing(b"abcdef"))
     assert files(tmp_path / "blobs") == []
 

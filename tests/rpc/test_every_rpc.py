@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import grpc
@@ -89,6 +90,15 @@ def test_what_nobody_foresaw_is_internal_and_keeps_its_text_to_itself() -> None:
     details = Details(errors.to_status(RuntimeError("the secret path")))
     assert details.code is grpc.StatusCode.INTERNAL
     assert "secret" not in details.message
+
+
+def test_a_failing_disk_is_no_fault_of_the_server_and_is_not_repeated() -> None:
+    details = Details(errors.to_status(OSError(errno.EIO, "bad sector", "/the/secret/path")))
+    assert details.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert details.info.reason == "STORAGE_FAILURE"
+    assert details.retry_seconds is None
+    assert "secret" not in details.message
+    assert Details(errors.to_status(OSError(errno.EPIPE, "x"))).info.reason == "INTERNAL"
 
 
 def test_a_huge_message_fits_into_trailers() -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from stillroom_registry import storage
 from stillroom_registry.errors import ResourceExhausted
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
 def exhaustion() -> Iterator[None]:
     """Memory or disk that ran out, under whatever name a library tells it, is ResourceExhausted
-    (OUT_OF_MEMORY, DISK_FULL)."""
+    (OUT_OF_MEMORY, DISK_FULL); a disk that fails is what ``storage`` says."""
     try:
         yield
     except ResourceExhausted:
@@ -22,8 +20,8 @@ def exhaustion() -> Iterator[None]:
     except MemoryError as error:
         raise _memory() from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            raise _disk() from error
+        if (told := storage.translate(error)) is not None:
+            raise told from error
         said = str(error)
         if "No space left on device" in said:
             raise _disk() from error

@@ -6,7 +6,6 @@ workspace; an attempt after a kill finds it there and goes on.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from stillroom_registry import storage
 from stillroom_registry.errors import FailedPrecondition, ResourceExhausted
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_registry.relations import DISTILL, QUANTIZE
@@ -196,7 +196,7 @@ def _shares(asked: DistillRequest, recipe: str) -> dict[str, float]:
 
 @contextmanager
 def _exhaustion() -> Iterator[None]:
-    """Says plainly that disk or memory ran out."""
+    """Says plainly that disk or memory ran out, or that a disk fails."""
     try:
         yield
     except MemoryError as error:
@@ -204,8 +204,9 @@ def _exhaustion() -> Iterator[None]:
             "not enough memory for this teacher and vocabulary", reason="OUT_OF_MEMORY"
         ) from error
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or "No space left on device" in str(error):
+        if (told := storage.translate(error)) is not None:
+            raise told from error
+        if "No space left on device" in str(error):
             raise ResourceExhausted(
                 "the disk of the data directory is full; free some space and try again",
                 reason="DISK_FULL",

@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import sync_folder
+from stillroom_registry.storage import storage_errors
 
 _NAME = re.compile(r"step-(\d{8})")
 _SEAL = "seal.json"
@@ -50,7 +51,7 @@ class Checkpoints:
         unfinished = self._folder / f"unfinished-{os.getpid()}-{step}"
         self._clear()
         try:
-            with disk_full_is_exhaustion():
+            with storage_errors():
                 unfinished.mkdir(parents=True)
                 write(unfinished)
                 _seal(unfinished)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-
+from stillroom_registry import storage
 from stillroom_registry.errors import (
     FailedPrecondition,
     Internal,
@@ -11,21 +10,16 @@ from stillroom_registry.errors import (
     StillroomError,
 )
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
 
 def describe(error: BaseException) -> StillroomError:
-    """Domain errors as they are, a full disk or memory by name, and of the rest only the type.
+    """Domain errors as they are, what disk or memory lacks by name, and of the rest only the type.
 
     The text of a foreign exception stays in the log: it may hold paths, addresses or secrets.
     """
     if isinstance(error, StillroomError):
         return error
-    if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return ResourceExhausted(
-            "The disk that holds the data directory is full; free some space and try again.",
-            reason="DISK_FULL",
-        )
+    if (told := storage.translate(error)) is not None:
+        return told
     if isinstance(error, MemoryError):
         return ResourceExhausted(
             "There is not enough memory for this operation; make it smaller or free some.",

@@ -14,7 +14,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from stillroom_registry import errors
+from stillroom_registry import errors, storage
 
 DOMAIN = "stillroom"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -71,6 +71,8 @@ def to_domain(error: BaseException) -> errors.StillroomError:
             "the message is not valid protobuf of this type, or a string in it is not UTF-8",
             reason="MALFORMED_MESSAGE",
         )
+    if (told := storage.translate(error)) is not None:
+        return told
     _log.error("unforeseen error", exc_info=error)
     return errors.Internal(
         f"the server failed on this request ({type(error).__name__}); its log says more",

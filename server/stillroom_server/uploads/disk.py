@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stillroom_registry import storage
 from stillroom_registry.errors import FailedPrecondition, Internal, ResourceExhausted
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM}
 
 
 def disk_full() -> ResourceExhausted:
@@ -25,18 +26,20 @@ def disk_full() -> ResourceExhausted:
 @contextmanager
 def translated() -> Iterator[None]:
     """Turns OSError into a domain error: ResourceExhausted (DISK_FULL), FailedPrecondition
-    (UPLOADS_NOT_WRITABLE) or Internal (DISK_ERROR)."""
+    (UPLOADS_NOT_WRITABLE), what ``storage`` says, or Internal (DISK_ERROR)."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             raise disk_full() from error
-        if error.errno in _READ_ONLY:
+        if error.errno in _REFUSED:
             raise FailedPrecondition(
                 f"The server may not use its uploads folder ({error.strerror}); check the owner "
                 "and the permissions of the data directory.",
                 reason="UPLOADS_NOT_WRITABLE",
             ) from error
+        if (told := storage.translate(error)) is not None:
+            raise told from error
         raise Internal(
             f"The disk that holds the uploads failed ({error.strerror}).", reason="DISK_ERROR"
         ) from error

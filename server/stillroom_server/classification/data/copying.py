@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import sync_folder
 from stillroom_registry.errors import Aborted, FailedPrecondition, StillroomError
+from stillroom_registry.storage import storage_errors
 from stillroom_server.classification.data.refusal import too_large
 from stillroom_server.distillation.corpus.shards import write_whole
 
@@ -39,14 +40,14 @@ def copied(
     path = folder / _FILE
     if _is_whole(folder, asked, told):
         return path
-    with disk_full_is_exhaustion():
+    with storage_errors():
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("*.unfinished"):
             left.unlink(missing_ok=True)
     # A name of its own: an earlier attempt may have been taken for dead and still write.
     unfinished = folder / f"{_FILE}.{uuid.uuid4().hex}.unfinished"
     try:
-        with disk_full_is_exhaustion():
+        with storage_errors():
             digest = _copy(open_source, unfinished, limit, field, told)
             unfinished.replace(path)
             sync_folder(folder)

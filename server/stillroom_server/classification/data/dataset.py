@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import ResourceExhausted
+from stillroom_registry.storage import storage_errors
 from stillroom_server.classification.data.collecting import Collector
 from stillroom_server.classification.data.columns import Fields
 from stillroom_server.classification.data.parquet import read_parquet
@@ -100,7 +100,7 @@ def _unpacked(
     """The file without its gzip; one of a few megabytes can hold terabytes."""
     target = file.path.with_name(f"{file.path.name}.plain")
     done = 0
-    with disk_full_is_exhaustion(), file.path.open("rb") as packed, target.open("wb") as stream:
+    with storage_errors(), file.path.open("rb") as packed, target.open("wb") as stream:
         plain = gzip.GzipFile(fileobj=packed)
         try:
             while chunk := plain.read(_CHUNK):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import InvalidArgument
+from stillroom_registry.storage import storage_errors
 from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.corpus import record
 from stillroom_server.distillation.corpus.cleaning import clean
@@ -58,7 +58,7 @@ def ingest(
     asked = record.identity(source, options)
     done = record.load(folder, asked, context.check_cancelled)
     if done is None:
-        with disk_full_is_exhaustion():
+        with storage_errors():
             folder.mkdir(parents=True, exist_ok=True)
             record.clear(folder)
             reading = _Reading(folder, context, hub or HubAccess(), roots)

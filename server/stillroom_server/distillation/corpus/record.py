@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stillroom_registry.durable import disk_full_is_exhaustion
+from stillroom_registry.storage import storage_errors
 from stillroom_server.distillation.corpus.options import CorpusOptions
 from stillroom_server.distillation.corpus.shards import Corpus, Shard, digest_of, write_whole
 
@@ -32,7 +32,7 @@ def corpus_digest(training: Sequence[Shard], held_out: Sequence[Shard]) -> str:
 def save(folder: Path, asked: str, corpus: Corpus, check: Callable[[], None]) -> None:
     """Marks ``corpus``, whose shards lie in ``folder``, as finished, once they are on disk;
     ``check`` is called now and then. Raises ResourceExhausted (DISK_FULL)."""
-    with disk_full_is_exhaustion():
+    with storage_errors():
         for shard in (*corpus.training, *corpus.held_out):
             check()
             with shard.path.open("rb") as stream:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import sync_folder
 from stillroom_registry.errors import DataLoss
+from stillroom_registry.storage import storage_errors
 
 SHARD_TEXTS = 2048
 
@@ -110,7 +111,7 @@ def _write(path: Path, data: bytes, *, sync: bool) -> None:
     # A name of its own: an earlier attempt may have been taken for dead and still write.
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.unfinished")
     try:
-        with disk_full_is_exhaustion():
+        with storage_errors():
             with unfinished.open("xb") as stream:
                 stream.write(data)
                 if sync:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stillroom_registry.durable import disk_full_is_exhaustion
+from stillroom_registry.storage import storage_errors
 from stillroom_server.distillation.features.vector_file import UNFINISHED
 
 _NAME = re.compile(r"[0-9a-f]{64}\.vectors", re.ASCII)
@@ -44,7 +44,7 @@ class FeatureCache:
             return False
         kept = self._path(key)
         try:
-            with disk_full_is_exhaustion():
+            with storage_errors():
                 _link(kept, path)
         except FileNotFoundError:
             return False

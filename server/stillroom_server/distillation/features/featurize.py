@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stillroom_registry.durable import disk_full_is_exhaustion
 from stillroom_registry.errors import Internal
+from stillroom_registry.storage import storage_errors
 from stillroom_server.distillation.context import Context
 from stillroom_server.distillation.corpus.shards import Corpus, Shard
 from stillroom_server.distillation.features.cache import FeatureCache
@@ -51,7 +51,7 @@ def featurize(
     FailedPrecondition (TEACHER_NOT_FINITE), ResourceExhausted (DISK_FULL).
     """
     work = _Work(teacher_digest, options.resolved(), cache, folder, context)
-    with disk_full_is_exhaustion():
+    with storage_errors():
         folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"*{UNFINISHED}"):
         left.unlink(missing_ok=True)

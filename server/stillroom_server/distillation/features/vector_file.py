@@ -17,7 +17,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stillroom_registry.durable import disk_full_is_exhaustion, sync_folder
+from stillroom_registry.durable import sync_folder
+from stillroom_registry.storage import storage_errors
 
 UNFINISHED = ".unfinished"
 _MAGIC = b"SRVEC001"
@@ -36,7 +37,7 @@ def write_vectors(path: Path, key: str, vectors: NDArray[np.float32]) -> None:
     # A name of its own: an earlier attempt may have been taken for dead and still write.
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
-        with disk_full_is_exhaustion():
+        with storage_errors():
             with unfinished.open("xb") as stream:
                 stream.write((head + digest.digest()).ljust(_START, b"\0"))
                 stream.write(data)
