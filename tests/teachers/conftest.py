@@ -59,12 +59,12 @@ def data(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def bert(folders: dict[str, Path]) -> Teacher:
-    return Teacher.load(folders["bert"])
+    return Teacher.load(folders["bert"], "cpu", "float32")
 
 
 @pytest.fixture(scope="session")
 def prompted(folders: dict[str, Path]) -> Teacher:
-    return Teacher.load(folders["prompted"])
+    return Teacher.load(folders["prompted"], "cpu", "float32")
 
 
 @pytest.fixture(scope="module")
