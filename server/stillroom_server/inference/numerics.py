@@ -23,7 +23,7 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         part = vectors[start : start + _ROWS_AT_ONCE]
         squares = np.vecdot(part, part)
-        if not squares.all():
+        if not np.minimum.reduce(squares):  # without the Python around all()
             complete = False
             squares[squares == 0] = 1
         part *= (1 / np.sqrt(squares))[:, None]

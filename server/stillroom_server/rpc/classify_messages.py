@@ -39,7 +39,6 @@ _TIMINGS = wire.tag(13)
 _ONE_LABEL = wire.field(_LABEL_COUNTS, b"\1") + wire.field(_LABEL_INDICES, b"\0")
 _ONE_ABSTAINED = wire.field(_ABSTAINED, b"\1")
 _FLOAT_SIZE = wire.varint(4)
-_FIRST = np.zeros(1, np.int32)
 # Bytes of an answer besides what is counted for each text: names, timings, framing.
 _FIXED_BYTES = 768
 # Of each text: its number of labels, confidence, tokens, whether it was cut and abstained from, a
@@ -89,15 +88,16 @@ class Labels:
         """The field of one label."""
         return self._fields[index]
 
-    def named(self, indices: npt.NDArray[np.integer]) -> tuple[bytes, npt.NDArray[np.integer]]:
-        """The labels that an answer names, and ``indices`` as indices into those: all labels where
-        most may be named, else only those that are."""
+    def named(self, indices: npt.NDArray[np.integer]) -> tuple[bytes, bytes]:
+        """The labels that an answer names, and ``indices`` as packed indices into those: all labels
+        where most may be named, else only those that are."""
         if len(indices) >= len(self._fields):
-            return self._all, indices
-        if len(indices) == 1:
-            return self._fields[int(indices[0])], _FIRST
-        used, places = np.unique(indices, return_inverse=True)
-        return b"".join([self._fields[index] for index in used.tolist()]), places
+            return self._all, wire.varints(indices)
+        given = indices.tolist()
+        used = sorted(set(given))
+        places = dict(zip(used, range(len(used)), strict=True))
+        fields = b"".join([self._fields[index] for index in used])
+        return fields, wire.varints_of([places[index] for index in given])
 
     def most_bytes(self, entries: int) -> int:
         """Of the labels that so many entries name."""
@@ -150,7 +150,7 @@ def response(
         _version(model_version),
         names,
         wire.packed(_LABEL_COUNTS, wire.varints(result.label_counts)),
-        wire.packed(_LABEL_INDICES, wire.varints(indices)),
+        wire.packed(_LABEL_INDICES, indices),
         wire.packed(_PROBABILITIES, _floats(result.probabilities)),
         b"" if result.applies is None else wire.packed(_APPLIES, result.applies.tobytes()),
         wire.packed(_CONFIDENCES, _floats(result.confidences)),

@@ -141,9 +141,9 @@ class Classifier:
 
     def cost(self, texts: Sequence[str]) -> int:
         """Characters to tokenize, prompts included: to decide whether a call may run inline."""
-        if self._embedder is None:
-            return sum(map(len, texts))
-        return self._embedder.cost(texts, self.description.encoding)
+        default = self._default_encoding
+        prompt = 0 if default is None else len(default.prompt)
+        return sum(map(len, texts)) + prompt * len(texts)
 
     def classify(self, texts: Sequence[str], how: ClassifyPlan | None = None) -> Classified:
         """Classify texts. An empty list gives an empty result.

@@ -76,13 +76,13 @@ class Ngrams:
         if len(offsets) == 2 and len(ids) <= _FEW_TOKENS:
             few = np.array(self._of_few(ids), np.int32)
             return few, offsets_of_one(len(few))
+        if len(ids) <= _TOKENS_AT_ONCE:
+            return self._of_many(ids, offsets)
         parts = [self._of_many(i, o) for i, o in blocks(ids, offsets)]
-        if len(parts) == 1:
-            return parts[0]
         starts = np.cumsum([0, *(len(rows) for rows, _ in parts)])
         ends = [o[1:] + start for (_, o), start in zip(parts, starts, strict=False)]
         return (
-            np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, np.int32),
+            np.concatenate([rows for rows, _ in parts]),
             np.concatenate([np.zeros(1, np.int64), *ends]),
         )
 
