@@ -58,10 +58,11 @@ class Folders:
         for file in _hard_linked(files):
             blob, path = self._blobs.path(file.digest), target / file.path
             try:
-                stale = path.stat().st_mtime_ns < blob.stat().st_mtime_ns
+                linked, stored = path.stat(), blob.stat()
             except FileNotFoundError:
                 continue
-            if stale:
+            # A copy is newer than its blob. What may be of the same tick of the clock is made anew.
+            if linked.st_ino != stored.st_ino and linked.st_mtime_ns <= stored.st_mtime_ns:
                 link = self._scratch.new()
                 with storage_errors():
                     _hard_link(blob, link)

@@ -141,15 +141,17 @@ def test_publishing_the_same_bytes_heals(
     assert registry.verify(version).damaged == ()
 
 
+@pytest.mark.parametrize("older", [10**9, 0], ids=["long ago", "in the same tick"])
 def test_damage_that_nobody_noticed_is_healed_in_folders_too(
-    registry: Registry, make_folder: Any, version: ModelVersion
+    registry: Registry, make_folder: Any, version: ModelVersion, older: int
 ) -> None:
     """A graph in a folder is a hard link: the damaged bytes, though the blob was replaced."""
     folder = registry.folder(version)
     damage(blob(registry, version, "onnx/model.onnx"))
-    os.utime(folder / "onnx" / "model.onnx", (0, 0))
     assert (folder / "onnx" / "model.onnx").read_bytes() != b"graph"
     registry.publish("elsewhere", STUDENT, make_folder(g=b"graph"))
+    stored = blob(registry, version, "onnx/model.onnx").stat().st_mtime_ns
+    os.utime(folder / "onnx" / "model.onnx", ns=(stored - older, stored - older))
     assert registry.folder(version) == folder
     assert (folder / "onnx" / "model.onnx").read_bytes() == b"graph"
 
