@@ -22,6 +22,7 @@ from stillroom_registry.database_errors import translated
 from stillroom_registry.failpoints import reach
 from stillroom_registry.migrate import migrate
 from stillroom_registry.sqlite import BUSY_TIMEOUT_SECONDS, Driver, choose_driver, set_journal_mode
+from stillroom_registry.wal_index import WalIndex
 
 _POOL_SIZE = 16
 _BEGIN = "stillroom_begin"
@@ -38,8 +39,10 @@ class Database:
             # of this process as well as of others.
             self._watcher: Any = driver.connect(path)
             set_journal_mode(driver, self._watcher)
-        self._watching = self._watcher.cursor()
+            self._watching = self._watcher.cursor()
+            self._watching.execute("PRAGMA data_version").fetchone()
         self._watcher_lock = threading.Lock()
+        self._wal_index = WalIndex.of(path) if driver.journal_mode == "wal" else None
         self._write_lock = threading.Lock()
         # Taken and given back by one step each, which no two threads do at once.
         self._bare: deque[Any] = deque()
@@ -116,18 +119,20 @@ class Database:
             reach("commit:after")
 
     def data_version(self) -> int:
-        """A number that differs after any commit, of this process or another; a few microseconds.
+        """A number that differs after any commit, of this process or another; some microseconds.
 
         Take it before reading what is to be cached: a cache filled after a later commit is then
         merely refreshed once too often, never stale.
         """
+        if self._wal_index is not None:
+            return self._wal_index.state()
         with self._watcher_lock:
             try:
-                (version,) = self._watching.execute("PRAGMA data_version").fetchone()
+                version: int = self._watching.execute("PRAGMA data_version").fetchone()[0]
+                return version
             except self.driver.module.Error:
                 with translated():
                     raise
-        return int(version)
 
     def migrate(self, metadata_name: str, script_location: str | Path) -> None:
         """Bring the tables of one owner to the newest revision in ``script_location``.
@@ -144,6 +149,8 @@ class Database:
         while self._bare:
             self._bare.pop().close()
         with self._watcher_lock:
+            if self._wal_index is not None:
+                self._wal_index.close()
             self._watcher.close()
 
 
