@@ -82,6 +82,9 @@ class Wrong:
                 ids[offsets[index]] += 1
         return ids, offsets
 
+    def encode_one(self, text: str) -> Ids:
+        return self.encode([text])[0]
+
 
 class WrongAlone(Wrong):
     name = "wrong-alone"

@@ -114,7 +114,8 @@ class ModelPool(Generic[V, S]):
         self._memory.add(self._loaded)
         self._failures: dict[str, LoadFailure] = {}
         self._flights: dict[str, Future[LoadedModel[S]]] = {}
-        self._served: dict[str, str] = {}  # reference -> version name that last answered it
+        # reference -> the version that last answered it, and its name
+        self._served: dict[str, tuple[V, str]] = {}
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="stillroom-load")
 
     def try_get(self, ref: str) -> LoadedModel[S] | None:
@@ -123,7 +124,14 @@ class ModelPool(Generic[V, S]):
         Raises what ``resolve`` raises, and the error of a version that lately failed to load when
         nothing served ``ref`` before it.
         """
-        return self._find(ref, self._resolve(ref))
+        version = self._resolve(ref)
+        served = self._served.get(ref)
+        if served is not None and served[0] is version:  # so its name need not be made
+            model = self._loaded.get(served[1])
+            if model is not None:
+                model.last_used = self._clock()
+                return model
+        return self._find(ref, version)
 
     async def get(self, ref: str) -> LoadedModel[S]:
         """Return the model that ``ref`` means, loading it first if need be.
@@ -137,7 +145,7 @@ class ModelPool(Generic[V, S]):
         waiter = asyncio.wrap_future(self._flight(version))
         waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
         with contextlib.suppress(StillroomError):
-            return self._use(ref, await asyncio.shield(waiter))
+            return self._use(ref, version, await asyncio.shield(waiter))
         return self._fall_back(ref, version)
 
     def get_blocking(self, ref: str) -> LoadedModel[S]:
@@ -147,7 +155,7 @@ class ModelPool(Generic[V, S]):
         if found is not None:
             return found
         with contextlib.suppress(StillroomError):
-            return self._use(ref, self._flight(version).result())
+            return self._use(ref, version, self._flight(version).result())
         return self._fall_back(ref, version)
 
     def loaded(self) -> list[LoadedModel[S]]:
@@ -190,24 +198,24 @@ class ModelPool(Generic[V, S]):
     def _find(self, ref: str, version: V) -> LoadedModel[S] | None:
         model = self._loaded.get(version.name)
         if model is not None:
-            return self._use(ref, model)
+            return self._use(ref, version, model)
         failure = self._failures.get(version.name)
         if failure is not None and self._clock() < failure.retry_at:
             return self._fall_back(ref, version)
         return None
 
-    def _use(self, ref: str, model: LoadedModel[S]) -> LoadedModel[S]:
+    def _use(self, ref: str, version: V, model: LoadedModel[S]) -> LoadedModel[S]:
         model.last_used = self._clock()
-        if self._served.get(ref) != model.name:
-            with self._lock:
-                if len(self._served) >= _MAX_REMEMBERED:
-                    self._served.clear()
-                self._served[ref] = model.name
+        with self._lock:
+            if len(self._served) >= _MAX_REMEMBERED:
+                self._served.clear()
+            self._served[ref] = version, model.name
         return model
 
     def _fall_back(self, ref: str, version: V) -> LoadedModel[S]:
         """What served ``ref`` before ``version``, which did not load; else its error."""
-        before = self._loaded.get(self._served.get(ref, ""))
+        served = self._served.get(ref)
+        before = self._loaded.get(served[1]) if served is not None else None
         if before is not None:
             before.last_used = self._clock()
             return before

@@ -13,12 +13,8 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
 
     Zeros stay zeros.
     """
-    if len(vectors) == 1:  # a third of the cost of the general way
-        row = vectors[0]
-        square = float(row.dot(row))
-        if square:
-            np.multiply(row, square**-0.5, out=row)
-        return square != 0
+    if len(vectors) == 1:
+        return normalize_one(vectors[0])
     complete = True
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         part = vectors[start : start + _ROWS_AT_ONCE]
@@ -28,3 +24,11 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
             squares[squares == 0] = 1
         part *= (1 / np.sqrt(squares))[:, None]
     return complete
+
+
+def normalize_one(vector: npt.NDArray[np.float32]) -> bool:
+    """``normalize`` of one (d,) vector, at a third of the cost."""
+    square = float(vector.dot(vector))
+    if square:
+        np.multiply(vector, square**-0.5, out=vector)
+    return square != 0

@@ -7,22 +7,27 @@ calls, and answers None for whatever is out of the ordinary: the general way the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from stillroom_server.inference.encoding import to_float32
 from stillroom_server.inference.engines.base import StudentEngine
-from stillroom_server.inference.numerics import normalize
+from stillroom_server.inference.numerics import normalize_one
 from stillroom_server.inference.tokenizers.base import Tokenizer
 
 
 class OneVector(NamedTuple):
-    """``data`` is the normalized float32 (d,) vector, little-endian; the last two are seconds."""
+    """``data`` is the normalized float32 (d,) vector, little-endian; then come the tokens, the
+    seconds of both steps, and when the last ended, in seconds of the clock."""
 
     data: bytes
     tokens: int
     tokenize: float
     infer: float
+    end: float
 
 
 class OneText:
@@ -35,8 +40,8 @@ class OneText:
         max_tokens: int,
         clock: Callable[[], float],
     ) -> None:
-        self._encode = tokenizer.encode
-        self._pool = engine.pool
+        self._encode = tokenizer.encode_one
+        self._pool = engine.pool_one
         self._max_tokens = max_tokens
         self._clock = clock
 
@@ -46,14 +51,19 @@ class OneText:
         clock = self._clock
         start = clock()
         try:
-            ids, offsets = self._encode((text,))
+            ids = self._encode(text)
         except BaseException:  # a panic of compiled code is no Exception
             return None
         tokens = len(ids)
         if tokens > self._max_tokens:
             return None
         tokenized = clock()
-        vectors = self._pool(ids, offsets)
-        if not normalize(vectors):
+        vector = self._pool(ids)
+        if not normalize_one(vector):
             return None
-        return OneVector(to_float32(vectors), tokens, tokenized - start, clock() - tokenized)
+        data = _to_bytes(vector)
+        end = clock()
+        return OneVector(data, tokens, tokenized - start, end - tokenized, end)
+
+
+_to_bytes = np.ndarray.tobytes if sys.byteorder == "little" else to_float32

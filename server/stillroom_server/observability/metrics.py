@@ -12,7 +12,13 @@ import grpc
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from stillroom_server.observability.tallies import Counter, Counters, Histogram, Histograms
+from stillroom_server.observability.tallies import (
+    Counter,
+    Counters,
+    Histogram,
+    Histograms,
+    Together,
+)
 
 LATENCY_BUCKETS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -52,6 +58,17 @@ class RequestMetrics:
         codes[code].add()
         histogram.observe(seconds)
 
+    def succeeded(self, method: str) -> Callable[[float], None]:
+        """``finished`` of that method with OK, to be told the seconds."""
+        codes, histogram = self._methods[method]
+        succeeded, observe = codes["OK"], histogram.observe
+
+        def count(seconds: float) -> None:
+            succeeded.value += 1
+            observe(seconds)
+
+        return count
+
 
 class _TextMetrics:
     """Texts by model in counters of each of ``kinds``, stream items by code, time by phase."""
@@ -76,7 +93,9 @@ class _TextMetrics:
             ["phase"],
             LATENCY_BUCKETS,
         )
-        self._phases = {phase: seconds.labels(phase) for phase in phases}
+        self._tokenize = seconds.labels("tokenize")
+        self.seconds = Together([seconds.labels(phase) for phase in phases])
+        """Of one request or item: its phases' seconds, in their order."""
         self._codes = {code.name: codes.labels(code.name) for code in grpc.StatusCode}
         self._models: dict[str, tuple[Counter, ...]] = {}
 
@@ -93,7 +112,7 @@ class _TextMetrics:
     @property
     def requests(self) -> int:
         """Requests and stream items that have been tokenized since the start."""
-        return self._phases["tokenize"].events
+        return self._tokenize.events
 
     def item(self, code: str) -> None:
         """One stream item was answered with the gRPC code named ``code``."""
@@ -123,7 +142,6 @@ class EmbedMetrics(_TextMetrics):
             ("stillroom_stream_items", "Items of embedding streams, by the code of their answer"),
             EMBED_PHASES,
         )
-        self.tokenize, self.infer, self.serialize = (self._phases[each] for each in EMBED_PHASES)
 
     def embedded(self, model: str, texts: int, tokens: int, truncated: int, warned: int) -> None:
         """One list of texts was embedded by ``model``, a resolved model name."""
@@ -132,6 +150,15 @@ class EmbedMetrics(_TextMetrics):
         series[1].value += tokens
         series[2].value += truncated
         series[3].value += warned
+
+    def one_embedded(
+        self, model: str, tokens: int, tokenize: float, infer: float, serialize: float
+    ) -> None:
+        """``embedded`` of one text, neither cut nor warned of, and the seconds that it took."""
+        series = self._models.get(model) or self._series(model)
+        series[0].value += 1
+        series[1].value += tokens
+        self.seconds.observe(tokenize, infer, serialize)
 
 
 class ClassifyMetrics(_TextMetrics):
@@ -154,9 +181,6 @@ class ClassifyMetrics(_TextMetrics):
                 "Items of classifying streams, by the code of their answer",
             ),
             CLASSIFY_PHASES,
-        )
-        self.tokenize, self.infer, self.head, self.serialize = (
-            self._phases[each] for each in CLASSIFY_PHASES
         )
 
     def classified(

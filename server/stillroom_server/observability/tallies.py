@@ -8,7 +8,7 @@ plain number is enough; a scrape in another thread reads it between two bytecode
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -38,9 +38,11 @@ class Histogram:
     Events are noted one by one and sorted into their buckets many at once, or when somebody asks.
     """
 
-    __slots__ = ("_bounds", "_counts", "_noted", "_sorting", "_total")
+    __slots__ = ("_bounds", "_counts", "_noted", "_sorting", "_total", "settle")
 
     def __init__(self, bounds: Sequence[float]) -> None:
+        self.settle: Callable[[], None] | None = None
+        """Brings what is noted elsewhere for this histogram; called before it is read."""
         self._bounds = np.asarray(bounds, np.float64)
         self._counts = np.zeros(len(bounds) + 1, np.int64)
         self._total = 0.0
@@ -66,14 +68,53 @@ class Histogram:
         bounds = (*map(str, self._bounds.tolist()), "+Inf")
         return list(zip(bounds, map(float, counts.cumsum()), strict=True)), total
 
+    def observe_all(self, values: Sequence[float]) -> None:
+        """As many events. For any thread."""
+        with self._sorting:
+            self._count(values)
+
     def _sort(self) -> tuple[npt.NDArray[np.int64], float]:
+        if self.settle is not None:
+            self.settle()
         with self._sorting:
             values = self._noted[: len(self._noted)]
             del self._noted[: len(values)]  # the event loop may have noted more meanwhile
-            places = np.searchsorted(self._bounds, values)
-            self._counts += np.bincount(places, minlength=len(self._counts))
-            self._total += sum(values)
+            self._count(values)
             return self._counts.copy(), self._total
+
+    def _count(self, values: Sequence[float]) -> None:
+        places = np.searchsorted(self._bounds, values)
+        self._counts += np.bincount(places, minlength=len(self._counts))
+        self._total += sum(values)
+
+
+class Together:
+    """Histograms that each event has a value for: it is noted once, for all of them."""
+
+    __slots__ = ("_histograms", "_noted", "_settling")
+
+    def __init__(self, histograms: Sequence[Histogram]) -> None:
+        self._histograms = tuple(histograms)
+        self._noted: list[tuple[float, ...]] = []
+        self._settling = threading.Lock()
+        for histogram in histograms:
+            histogram.settle = self._settle
+
+    def observe(self, *values: float) -> None:
+        """One event, a value for each histogram. For the event loop's thread only."""
+        noted = self._noted
+        noted.append(values)
+        if len(noted) >= _MOST_NOTED:
+            self._settle()
+
+    def _settle(self) -> None:
+        with self._settling:
+            events = self._noted[: len(self._noted)]
+            del self._noted[: len(events)]  # the event loop may have noted more meanwhile
+            if events:
+                columns = zip(*events, strict=True)
+                for histogram, values in zip(self._histograms, columns, strict=True):
+                    histogram.observe_all(values)
 
 
 S = TypeVar("S", Counter, Histogram)

@@ -21,6 +21,11 @@ class Gate:
         self._refuse = refuse
         self.held = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next holder would be refused."""
+        return self.held >= self._limit
+
     def __call__(self) -> Gate:
         return self
 

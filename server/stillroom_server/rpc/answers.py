@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_registry.errors import InvalidArgument
-from stillroom_server.inference.one_text import OneVector
 from stillroom_server.inference.options import EmbedOptions
 from stillroom_server.inference.results import EmbedResult
 from stillroom_server.observability.metrics import EmbedMetrics
@@ -64,19 +63,9 @@ class Answers:
             request, name, result, summary, options.element_type, computed - started
         )
         metrics, timings, tokens = self._metrics, result.timings, summary.token_counts
-        metrics.tokenize.observe(timings.tokenize)
-        metrics.infer.observe(timings.infer)
-        metrics.serialize.observe(self.clock() - computed)
+        metrics.seconds.observe(timings.tokenize, timings.infer, self.clock() - computed)
         metrics.embedded(model, len(tokens), sum(tokens), summary.truncated, summary.warned)
         return answer
-
-    def one_embedded(self, model: str, found: OneVector, computed: float) -> None:
-        """Counts an answer to one text, whose vector was there at ``computed``."""
-        metrics = self._metrics
-        metrics.tokenize.observe(found.tokenize)
-        metrics.infer.observe(found.infer)
-        metrics.serialize.observe(self.clock() - computed)
-        metrics.embedded(model, 1, found.tokens, 0, 0)
 
     def item_done(self) -> None:
         """One stream item was answered well."""

@@ -49,13 +49,18 @@ def parse(message_class: type[M], data: bytes, limit: int) -> M:
     such message (the error mapping turns that into INVALID_ARGUMENT too).
     """
     if len(data) > limit:
-        raise InvalidArgument(
-            f"the message has {len(data):,} bytes; this server accepts {limit:,}"
-            " (GetServerInfo: max_request_bytes). Send fewer texts a message, or use the stream",
-            reason="REQUEST_TOO_LARGE",
-            metadata={"bytes": str(len(data)), "limit": str(limit)},
-        )
+        raise too_large(data, limit)
     return message_class.FromString(data)
+
+
+def too_large(data: bytes, limit: int) -> InvalidArgument:
+    """The error of a message of more bytes than ``limit``."""
+    return InvalidArgument(
+        f"the message has {len(data):,} bytes; this server accepts {limit:,}"
+        " (GetServerInfo: max_request_bytes). Send fewer texts a message, or use the stream",
+        reason="REQUEST_TOO_LARGE",
+        metadata={"bytes": str(len(data)), "limit": str(limit)},
+    )
 
 
 in_thread = asyncio.to_thread

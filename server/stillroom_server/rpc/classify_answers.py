@@ -50,10 +50,8 @@ class ClassifyAnswers:
             request, loaded.name, result, labels, summary, how.element_type, computed - started
         )
         metrics, timings = self._metrics, result.timings
-        metrics.tokenize.observe(timings.tokenize)
-        metrics.infer.observe(timings.infer)
-        metrics.head.observe(timings.head)
-        metrics.serialize.observe(self.clock() - computed)
+        serialize = self.clock() - computed
+        metrics.seconds.observe(timings.tokenize, timings.infer, timings.head, serialize)
         metrics.classified(loaded.model, *summary)
         return answer
 
@@ -75,10 +73,8 @@ class ClassifyAnswers:
             request, loaded.name, found, labels, computed - started, self._timings
         )
         metrics = self._metrics
-        metrics.tokenize.observe(found.tokenize)
-        metrics.infer.observe(found.infer)
-        metrics.head.observe(found.head)
-        metrics.serialize.observe(self.clock() - computed)
+        serialize = self.clock() - computed
+        metrics.seconds.observe(found.tokenize, found.infer, found.head, serialize)
         metrics.classified(loaded.model, 1, found.tokens, 0, 0, found.abstained)
         return answer
 

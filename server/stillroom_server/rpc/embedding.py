@@ -11,7 +11,7 @@ from functools import partial
 from google.protobuf.descriptor import ServiceDescriptor
 
 from stillroom.v1 import embedding_service_pb2 as pb
-from stillroom_registry.errors import InvalidArgument
+from stillroom_registry.errors import InvalidArgument, StillroomError
 from stillroom_registry.values import ModelVersion
 from stillroom_server.inference.models import LoadedStudent
 from stillroom_server.inference.options import EmbedOptions
@@ -52,7 +52,7 @@ class EmbeddingServicer:
         self._settings = settings
         self._admission = admission
         self._answers = Answers(metrics, clock)
-        self._one_text = OneTextAnswers(self._answers, settings)
+        self._one_text = OneTextAnswers(pool, metrics, settings, clock)
         self._teaching = Teaching(teachers, self._answers)
         self._unary = AnswerLimit("max_response_bytes", settings.max_response_bytes)
         self._stream = AnswerLimit("max_stream_bytes", settings.max_stream_bytes)
@@ -65,6 +65,15 @@ class EmbeddingServicer:
                 version = teacher_version(other)
             seconds = call.seconds_left()
             return await self._teaching.embed(request, version, self._unary, seconds, wait=False)
+
+    def embed_at_once(self, request: pb.EmbedRequest) -> bytes | None:
+        """The answer about one short text, if the model is in memory."""
+        if self._admission.request.is_full:
+            return None
+        try:
+            return self._one_text.answer(request, request.model)
+        except StillroomError:
+            return None  # the general way words it
 
     async def EmbedStream(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         model = ""
@@ -80,7 +89,9 @@ class EmbeddingServicer:
                     ready = self._pool.try_get(model) if model else None
                     if ready is not None and isinstance(ready.served, TransformerEmbedder):
                         return self._later(request, model, ready)
-                    answer = await self._embed(request, model, self._stream, ready)
+                    answer = self._one_text.answer(request, model, ready)
+                    if answer is None:
+                        answer = await self._embed(request, model, self._stream, ready)
                 except NotAStudent as other:
                     return self._teach(request, teacher_version(other), call)
             except Exception as error:
@@ -158,11 +169,6 @@ class EmbeddingServicer:
         self, request: Request, model: str, limit: AnswerLimit, ready: LoadedStudent | None = None
     ) -> bytes:
         """``ready``: what ``model`` means, where that was asked already."""
-        if model and self._one_text.is_plain(request):
-            ready = ready or self._pool.try_get(model)
-            answer = None if ready is None else self._one_text.answer(request, ready)
-            if answer is not None:
-                return answer
         started = self._answers.clock()
         embed_messages.check(request, self._settings)
         options = embed_messages.options(request)

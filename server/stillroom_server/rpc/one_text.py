@@ -6,6 +6,7 @@ a text that is cut or warned of) is left to the general way, which also words ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, Protocol
 
@@ -15,8 +16,9 @@ from stillroom.v1 import embedding_service_pb2 as pb
 from stillroom_server.inference.models import LoadedStudent
 from stillroom_server.inference.one_text import OneVector
 from stillroom_server.inference.options import DEFAULT_OPTIONS, ElementType
+from stillroom_server.inference.registry_models import StudentPool
+from stillroom_server.observability.metrics import EmbedMetrics
 from stillroom_server.rpc import embed_messages, wire
-from stillroom_server.rpc.answers import Answers
 from stillroom_server.rpc.embed_messages import Request, TextRequest
 from stillroom_server.settings import Settings
 
@@ -53,41 +55,49 @@ class Plain:
 class OneTextAnswers:
     """For the event loop's thread only: the message for timings is used again and again."""
 
-    def __init__(self, answers: Answers, settings: Settings) -> None:
-        self._answers = answers
+    def __init__(
+        self,
+        pool: StudentPool,
+        metrics: EmbedMetrics,
+        settings: Settings,
+        clock: Callable[[], float],
+    ) -> None:
+        self._find = pool.try_get
+        self._count = metrics.one_embedded
+        self._clock = clock
+        self._is_plain = Plain(settings)
         self._most_answer = settings.max_response_bytes
         self._timings = pb.EmbedTimings()
-        self.is_plain = Plain(settings)
-        """Whether ``answer`` may be asked."""
 
-    def answer(self, request: Request, loaded: LoadedStudent) -> bytes | None:
-        """The encoded answer to a plain request; None: the general way decides."""
-        # Kinds of students to come need not have it.
-        embed_one = getattr(loaded.served, "embed_one", None)
-        if embed_one is None:
+    def answer(
+        self, request: Request, model: str, loaded: LoadedStudent | None = None
+    ) -> bytes | None:
+        """The encoded answer to a plain request to ``model``, which ``loaded`` is if it was found
+        already. None: the general way decides. Raises what ``ModelPool.try_get`` raises."""
+        if not model or not self._is_plain(request):
             return None
-        if _most_bytes(loaded.served.dimensions) > self._most_answer:
+        loaded = loaded or self._find(model)
+        if loaded is None:
             return None
-        started = self._answers.clock()
+        served = loaded.served
+        embed_one = served.embed_one
+        if embed_one is None or _most_bytes(served.dimensions) > self._most_answer:
+            return None
         found: OneVector | None = embed_one(request.texts[0])
         if found is None:
             return None
-        computed = self._answers.clock()
-        encoded = self._encoded(loaded.name, found, request.correlation_id, computed - started)
-        self._answers.one_embedded(loaded.model, found, computed)
-        return encoded
-
-    def _encoded(self, name: str, found: OneVector, correlation_id: str, total: float) -> bytes:
+        data, tokens, tokenize, infer, end = found
         timings = self._timings
-        timings.total_nanos = int(total * 1e9)
-        timings.tokenize_nanos = int(found.tokenize * 1e9)
-        timings.infer_nanos = int(found.infer * 1e9)
-        end = _token_count(found.tokens) + wire.field(_TIMINGS, timings.SerializeToString())
-        begin = _beginning(name, len(found.data))
-        begin = wire.opened(embed_messages.EMBEDDINGS, begin, len(found.data) + len(end))
-        if correlation_id:
-            end += wire.field(embed_messages.CORRELATION_ID, correlation_id.encode())
-        return b"".join((begin, found.data, end))
+        timings.tokenize_nanos = tokenizing = int(tokenize * 1e9)
+        timings.infer_nanos = inferring = int(infer * 1e9)
+        timings.total_nanos = tokenizing + inferring
+        told = timings.SerializeToString()
+        before, between = _around(loaded.name, len(data), tokens, len(told))
+        encoded = b"".join((before, data, between, told))
+        if correlation_id := request.correlation_id:
+            encoded += wire.field(embed_messages.CORRELATION_ID, correlation_id.encode())
+        self._count(loaded.model, tokens, tokenize, infer, self._clock() - end)
+        return encoded
 
 
 @lru_cache(256)
@@ -95,13 +105,10 @@ def _most_bytes(dimensions: int) -> int:
     return embed_messages.answer_bytes(1, dimensions, DEFAULT_OPTIONS)
 
 
-@lru_cache(256)
-def _beginning(name: str, size: int) -> bytes:
-    """What comes before the ``size`` bytes of the vector in Embeddings."""
-    dimensions = size // 4
-    return embed_messages.beginning(name, 1, dimensions, ElementType.FLOAT32, size, 0)
-
-
-@lru_cache(1024)
-def _token_count(tokens: int) -> bytes:
-    return wire.field(_TOKEN_COUNTS, wire.varint(tokens))
+@lru_cache(4096)  # names, and texts' lengths, recur
+def _around(name: str, size: int, tokens: int, timings: int) -> tuple[bytes, bytes]:
+    """What comes before the ``size`` bytes of the vector, and between it and as many of timings."""
+    between = wire.field(_TOKEN_COUNTS, wire.varint(tokens)) + wire.opened(_TIMINGS, b"", timings)
+    begin = embed_messages.beginning(name, 1, size // 4, ElementType.FLOAT32, size, 0)
+    rest = size + len(between) + timings
+    return wire.opened(embed_messages.EMBEDDINGS, begin, rest), between

@@ -6,6 +6,9 @@ of Embed).
 
 A servicer has one coroutine an RPC, named like it, ``(request, call)``; one that takes a stream
 gets an iterator of raw messages instead of a request. An RPC that it lacks answers UNIMPLEMENTED.
+Beside a unary one it may have a plain function ``<rpc>_at_once(request)``: the encoded answer to a
+request that needs nothing waited for, or None. It is asked first, and spares such requests the
+coroutines.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from google.protobuf.message import Message
 
 from stillroom_registry.errors import StillroomError, Unimplemented
 from stillroom_server.rpc import errors
-from stillroom_server.rpc.call import Call, ServicerContext, parse
+from stillroom_server.rpc.call import Call, ServicerContext, too_large
 
 Behavior = Callable[[Any, ServicerContext], Any]
 
@@ -30,6 +33,7 @@ class RequestObserver(Protocol):
     """Counts finished RPCs; see ``observability.metrics``."""
 
     def finished(self, method: str, code: str, seconds: float) -> None: ...
+    def succeeded(self, method: str) -> Callable[[float], None]: ...
     def declare(self, method: str) -> None: ...
 
 
@@ -77,7 +81,8 @@ class Registrar:
         if method.server_streaming:
             behavior = self._stream(full_name, implementation, argument)
         else:
-            behavior = self._unary(full_name, implementation, argument)
+            at_once = getattr(servicer, f"{method.name.lower()}_at_once", _never)
+            behavior = self._unary(full_name, implementation, argument, at_once)
         make = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -87,25 +92,38 @@ class Registrar:
         return make(behavior)
 
     def _parsed_argument(self, message_class: type[Message]) -> Callable[[bytes], Message]:
-        limit = self._limit
-        return lambda data: parse(message_class, data, limit)
+        limit, from_string = self._limit, message_class.FromString
+
+        def parsed(data: bytes) -> Message:  # call.parse, with a step less
+            if len(data) > limit:
+                raise too_large(data, limit)
+            return from_string(data)
+
+        return parsed
 
     def _unary(
         self,
         name: str,
         implementation: Callable[[Any, Call], Awaitable[Message | bytes]],
         argument: Callable[[Any], Any],
+        at_once: Callable[[Any], bytes | None],
     ) -> Behavior:
+        authenticate, clock = self._authenticate, self._clock
+        succeeded = self._observer.succeeded(name)
+
         async def behavior(data: Any, context: ServicerContext) -> bytes:
-            started = self._clock()
+            started = clock()
             try:
-                call = Call(context, self._authenticate(context))
-                answer = await implementation(argument(data), call)
-                encoded = answer if isinstance(answer, bytes) else answer.SerializeToString()
+                actor = authenticate(context)
+                request = argument(data)
+                encoded = at_once(request)
+                if encoded is None:
+                    answer = await implementation(request, Call(context, actor))
+                    encoded = answer if isinstance(answer, bytes) else answer.SerializeToString()
             except BaseException as error:
                 await self._fail(name, started, error, context)
                 raise  # a cancelled task; abort() itself never returns
-            self._observer.finished(name, "OK", self._clock() - started)
+            succeeded(clock() - started)
             return encoded
 
         return behavior
@@ -140,6 +158,10 @@ class Registrar:
         code = errors.status_code(status)
         self._observer.finished(name, code.name, seconds)
         await context.abort(code, status.message, errors.trailers(status))
+
+
+def _never(_: Any) -> None:
+    """Nothing is answered at once."""
 
 
 def _stream_argument(_: type[Message]) -> Callable[[Any], Any]:

@@ -44,3 +44,7 @@ class StudentEngine(Protocol):
         Texts without a known token get zeros. Ids must lie within the vocabulary.
         """
         ...
+
+    def pool_one(self, ids: Ids) -> Float32:
+        """Return ``pool`` of a single text, to the bit: a new contiguous float32 (d,)."""
+        ...

@@ -8,6 +8,7 @@ scipy, so it serves only after it computed what numpy computes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets, Scale
 from stillroom_server.inference.native import load_extension
+from stillroom_server.inference.tokenizers.base import offsets_of_one
 
 _ONES = 1 << 16
 _NUMPY_ROWS = 8192  # rows that the numpy fallback gathers at once
@@ -31,7 +33,8 @@ class GatherEngine:
 
     def __init__(self, table: Float32) -> None:
         self._table = np.ascontiguousarray(table, dtype=np.float32)
-        self._sum_rows = _choose_kernel()
+        self._sum_rows = kernel = _choose_kernel()
+        self._sum_one = kernel.of_one(self._table) if isinstance(kernel, CsrKernel) else None
         self.dimensions = int(table.shape[1])
         self.nbytes = int(self._table.nbytes)
 
@@ -41,6 +44,11 @@ class GatherEngine:
             self._sum_rows(ids, offsets, self._table, out)
         return out
 
+    def pool_one(self, ids: Ids) -> Float32:
+        if self._sum_one is None or len(ids) > _ONES:
+            return self.pool(ids, offsets_of_one(len(ids))).reshape(-1)
+        return self._sum_one(ids)
+
 
 class CsrKernel:
     """``SumRows`` by scipy's csr_matvecs."""
@@ -49,6 +57,18 @@ class CsrKernel:
         self.multiply: Callable[..., None] = sparsetools.csr_matvecs
         # Read by all threads, written by none.
         self._ones: npt.NDArray[np.float32] = np.ones(_ONES, np.float32)
+
+    def of_one(self, table: Float32) -> Callable[[Ids], Float32]:
+        """Sums the rows of up to 65,536 ids: the same call, of which all but the ids is at hand."""
+        multiply, ones, flat = self.multiply, self._ones, table.reshape(-1)
+        rows, dimensions = table.shape
+
+        def sum_one(ids: Ids) -> Float32:
+            out = np.zeros(dimensions, np.float32)
+            multiply(1, rows, dimensions, _ends(len(ids)), ids, ones, flat, out)
+            return out
+
+        return sum_one
 
     def __call__(self, ids: Ids, offsets: Offsets, table: Float32, out: Float32) -> None:
         total = len(ids)
@@ -64,6 +84,14 @@ class CsrKernel:
             table.reshape(-1),
             out.reshape(-1),
         )
+
+
+@lru_cache(1024)
+def _ends(total: int) -> npt.NDArray[np.int32]:
+    """Where the one text ends, as the kernel wants it."""
+    ends = offsets_of_one(total).astype(np.int32)
+    ends.setflags(write=False)
+    return ends
 
 
 def numpy_sum_rows(ids: Ids, offsets: Offsets, table: Float32, out: Float32) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets, Scale
+from stillroom_server.inference.tokenizers.base import offsets_of_one
 
 MAX_PADDED_TOKENS = 16_384
 """Of one run: with 256 dimensions the graph's gathered rows then take 16 MB at most."""
@@ -35,6 +36,9 @@ class OnnxRuntimeEngine:
         self.scale = scale
         self.dimensions = dimensions
         self.nbytes = sum(part.stat().st_size for part in file.parent.glob(file.name + "*"))
+
+    def pool_one(self, ids: Ids) -> Float32:
+        return self.pool(ids, offsets_of_one(len(ids))).reshape(-1)
 
     def pool(self, ids: Ids, offsets: Offsets) -> Float32:
         lengths = offsets[1:] - offsets[:-1]

@@ -40,6 +40,10 @@ class Tokenizer(Protocol):
         """
         ...
 
+    def encode_one(self, text: str) -> Ids:
+        """Return the ids of a single text, and raise, as ``encode`` of it does."""
+        ...
+
 
 TokenizerFactory = Callable[[str], Tokenizer]
 """Builds an engine from the text of a tokenizer.json; raises Unsupported when it cannot."""

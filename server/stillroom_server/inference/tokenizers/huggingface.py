@@ -50,6 +50,9 @@ class HuggingFaceTokenizer:
         ids = np.fromiter(chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return ids, offsets
 
+    def encode_one(self, text: str) -> Ids:
+        return self.encode((text,))[0]
+
     def tokenize(
         self, texts: Sequence[str], max_tokens: int | None = None, *, special_tokens: bool = False
     ) -> list[TokenizedText]:

@@ -46,12 +46,13 @@ class NanoTokenizer:
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Offsets]:
         if len(texts) == 1:
-            ids = self._backend.encode(texts[0], False)  # half the cost of a batch of one
-            offsets = offsets_of_one(len(ids))
-        else:
-            # Not parallel: requests already run beside each other, and its pool's wake-ups cost
-            # more than they save below some thousand texts.
-            ids, offsets = self._backend.encode_batch(
-                texts, add_special_tokens=False, parallel=False
-            )
+            one = self.encode_one(texts[0])  # half the cost of a batch of one
+            return one, offsets_of_one(len(one))
+        # Not parallel: requests already run beside each other, and its pool's wake-ups cost more
+        # than they save below some thousand texts.
+        ids, offsets = self._backend.encode_batch(texts, add_special_tokens=False, parallel=False)
         return ids.view(np.int32), offsets
+
+    def encode_one(self, text: str) -> Ids:
+        ids: Ids = self._backend.encode(text, False).view(np.int32)
+        return ids

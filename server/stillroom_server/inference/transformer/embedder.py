@@ -27,6 +27,7 @@ from stillroom_server.inference.engines.base import Ids, Offsets
 from stillroom_server.inference.engines.onnx import GraphError
 from stillroom_server.inference.lazy import Lazy
 from stillroom_server.inference.numerics import normalize
+from stillroom_server.inference.one_text import OneText
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, EmbedPlan, plan
 from stillroom_server.inference.results import EmbedResult, TextWarning, Timings
 from stillroom_server.inference.text_errors import encoding_error, refuse_too_long
@@ -48,6 +49,8 @@ _NEVER_INLINE = 1 << 40
 
 class TransformerEmbedder:
     """One transformer student, ready to embed. Make it with ``load``."""
+
+    embed_one: OneText | None = None  # it has no sooner way for one text
 
     def __init__(
         self,
