@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import math
 from datetime import UTC, datetime, timedelta
@@ -354,12 +355,23 @@ def test_the_example_that_may_not_be_cut_is_named(room: Room) -> None:
     assert (caught.value.reason, caught.value.field) == ("TEXT_TOO_LONG", "data")
 
 
-def test_a_time_budget_ends_the_training_not_the_operation(room: Room) -> None:
+def test_a_time_budget_ends_the_training_not_the_operation(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at the clock costs half a second."""
+    from stillroom_server.classification import recipe
+
+    ticks, train = itertools.count(0.0, 0.5), recipe.train
+
+    def timed(*given: Any, clock: object) -> Any:
+        return train(*given, clock=lambda: next(ticks))
+
+    monkeypatch.setattr(recipe, "train", timed)
     options = {
         "linear": {"solver": "LINEAR_SOLVER_GRADIENT"},
         "max_epochs": 10_000,
         "early_stopping": {"disabled": True},
-        "time_budget_seconds": 0.3,
+        "time_budget_seconds": 30.0,
     }
     result = room.train(asking(options=options))
     assert result["training"]["end"] == "TRAINING_END_TIME_BUDGET"
