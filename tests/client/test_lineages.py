@@ -58,6 +58,25 @@ def test_a_tree_draws_descendants_once() -> None:
     ]
 
 
+def test_a_copy_says_what_it_is_over_there() -> None:
+    copies = lineage((TEACHER, STUDENT, "distill"), asked=STUDENT)
+    parents = [
+        {"model_version": "models/teacher/versions/4", "here": TEACHER},
+        {"model_version": "models/gone/versions/2"},
+    ]
+    peer = {"model_version": "models/mini/versions/3", "address": "other:50051"}
+    copies.nodes[0].metadata.update({"origin": {"peer": {**peer, "parents": parents}}})
+    copies.nodes[1].metadata.update({"origin": {"path": "/x"}})
+    before = copies.SerializeToString(deterministic=True)
+    assert lineages.tree(copies) == [
+        "t@1  (teacher)",
+        "└─ s@1 *  (distill, student, copy of mini@3, there from gone@2)",
+    ]
+    assert "copy of mini@3" in lineages.mermaid(copies)
+    assert "copy of mini@3" in lineages.svg(copies)
+    assert copies.SerializeToString(deterministic=True) == before
+
+
 def test_a_version_alone() -> None:
     alone = lineage(asked=TEACHER)
     assert lineages.tree(alone) == ["t@1 *  (teacher)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from stillroom_registry.manifest import manifest_digest
 from stillroom_registry.values import File, ModelKind
 from stillroom_server.imports.peers import PeerVersion
 from stillroom_server.rpc import copies, translate
+from stillroom_server.uploads.mentions import mentioned
 
 FILES = (File("config.json", "sha256:" + "a" * 64, 3), File("report.html", "sha256:" + "b" * 64, 5))
 METADATA = {
@@ -48,6 +50,8 @@ def test_what_is_told_is_read() -> None:
     assert told.create_time == "2023-11-14T22:13:20Z"
     assert (told.parents[0].model_version, told.relation) == ("models/t/versions/1", "distill")
     assert PeerVersion.from_json(told.to_json()) == told
+    mentions = {"upload": "uploads/y"}
+    assert list(mentioned(dataclasses.replace(told, metadata=mentions).to_json())) == []
     assert copies.kind_of(told, None) is copies.kind_of(told, ModelKind.STUDENT)
     assert copies.copy_of(pb.ImportModelRequest(name="m")) is None
 

@@ -7,11 +7,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from google.protobuf import json_format
+
 from stillroom._protocol import enums
 from stillroom.v1 import model_pb2
 from stillroom.v1 import model_service_pb2 as pb
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _EDGE = 240, 46, 90, 22, 16
+_MOST_FACTS = 36  # characters that a box has room for
 _COLORS = {"teacher": "#6b4fa0", "student": "#1f6f8b", "classifier": "#2e7d4f"}
 
 
@@ -122,8 +125,22 @@ def _facts(node: pb.LineageNode) -> Iterator[str]:
     recipe = node.metadata.fields["recipe"].string_value if "recipe" in node.metadata else ""
     if recipe:
         yield recipe
+    yield from _peer(node)
     if node.deleted:
         yield "deleted"
+
+
+def _peer(node: pb.LineageNode) -> Iterator[str]:
+    """Of a copy from another server: what it is there, and was made from that is not here."""
+    # As plain values: to look into a Struct for what is not there puts it there.
+    origin = json_format.MessageToDict(node.metadata).get("origin")
+    peer = origin.get("peer") if isinstance(origin, dict) else None
+    if not isinstance(peer, dict):
+        return
+    yield f"copy of {short(str(peer.get('model_version')))}"
+    for parent in peer.get("parents") or ():
+        if isinstance(parent, dict) and not parent.get("here"):
+            yield f"there from {short(str(parent.get('model_version')))}"
 
 
 def _columns(graph: _Graph) -> list[list[str]]:
@@ -150,6 +167,7 @@ def _box(node: pb.LineageNode, x: int, y: int, asked: bool) -> str:
     name = short(node.model_version)
     shown = name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
     facts = ", ".join(_facts(node))
+    facts = facts if len(facts) <= _MOST_FACTS else f"{facts[: _MOST_FACTS - 1]}…"
     return (
         f'<g><title>{_escaped(node.model_version)}</title><rect x="{x}" y="{y}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" rx="8" fill="{color}11" stroke="{color}" '

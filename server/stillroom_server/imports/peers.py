@@ -5,6 +5,7 @@ Nothing here believes it: ``faithful`` holds what it says to the bytes.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -76,14 +77,16 @@ class PeerVersion:
             raise _wrong(f"it is one of {', '.join(RELATIONS)}", f"{FIELD}.relation")
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Metadata as text: nothing that looks for what a request mentions is to look into them."""
+        return {**asdict(self), "metadata": json.dumps(self.metadata)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PeerVersion:
         """What ``to_json`` gave."""
         files = tuple(File(**file) for file in value["files"])
         parents = tuple(Parent(**parent) for parent in value["parents"])
-        return cls(**{**value, "files": files, "parents": parents})
+        metadata = json.loads(value["metadata"])
+        return cls(**{**value, "files": files, "parents": parents, "metadata": metadata})
 
 
 def whole_numbers(value: Any) -> Any:

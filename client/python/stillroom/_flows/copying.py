@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, cast
 
+from google.protobuf import json_format
+
 from stillroom import archives
 from stillroom._core import Core
 from stillroom._flows import downloads, legacy_copies, models, operations, server, uploads
@@ -131,10 +133,10 @@ async def _told(core: Core, version: model_pb2.ModelVersion) -> pb.PeerVersion:
 
 def _remembered(version: model_pb2.ModelVersion, parent: str) -> str:
     """The digest of a parent that is deleted, as the version remembers it."""
-    found: Any = version.metadata
-    for key in ("provenance", "sources"):
-        found = found.fields[key].struct_value
-    return str(found.fields[parent].string_value)
+    found: Any = json_format.MessageToDict(version.metadata)
+    for key in ("provenance", "sources", parent):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 async def _relation(core: Core, name: str) -> str:
