@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inference.students import WORDS, naive_vector, write_student
 from stillroom_registry.errors import DataLoss, FailedPrecondition, InvalidArgument
 from stillroom_server.inference.embedder import StudentEmbedder
+from stillroom_server.inference.engines import gather
 from stillroom_server.inference.engines.choose import ONNX_FILE, choose_engine
 from stillroom_server.inference.engines.gather import CsrKernel, GatherEngine, numpy_sum_rows
 from stillroom_server.inference.engines.onnx import OnnxRuntimeEngine, batches
@@ -84,6 +85,23 @@ def test_kernels_on_more_tokens_than_their_buffers(kernel: Kernel) -> None:
 def test_the_kernel_of_scipy_is_in_use_without_scipy_sparse() -> None:
     engine = GatherEngine(np.eye(3, dtype=np.float32))
     assert isinstance(engine._sum_rows, CsrKernel)
+
+
+@pytest.mark.parametrize("kernel", ["scipy", "numpy"])
+def test_one_text_alone_is_pooled_to_the_same_bits(
+    kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel == "numpy":
+        monkeypatch.setattr(gather, "_choose_kernel", lambda: numpy_sum_rows)
+    rng = np.random.default_rng(0)
+    engine = GatherEngine(rng.standard_normal((97, 33)).astype(np.float32))
+    for size in (0, 1, 2, 40, 70_000):
+        ids = rng.integers(0, 97, size).astype(np.int32)
+        expected = engine.pool(ids, np.array([0, size]))[0]
+        one = engine.pool_one(ids)
+        np.testing.assert_array_equal(one, expected)
+        one += 1  # the caller's own
+        np.testing.assert_array_equal(engine.pool_one(ids), expected)
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 300))

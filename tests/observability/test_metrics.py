@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stillroom_server.observability.metrics import EmbedMetrics, GaugeCollector, RequestMetrics
-from stillroom_server.observability.tallies import Counters, Histograms
+from stillroom_server.observability.tallies import Counters, Histograms, Together
 
 
 def samples(registry: CollectorRegistry) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -40,6 +43,45 @@ def test_a_histogram_counts_more_events_than_it_notes() -> None:
     assert total == pytest.approx(sum(values))
     assert series.events == 2500
     assert series.cumulative() == (pairs, total)
+
+
+def test_what_is_noted_together_is_counted_apart() -> None:
+    registry = CollectorRegistry()
+    family = Histograms(registry, "t", "text", ["k"], (1.0, 10.0))
+    small, large = family.labels("small"), family.labels("large")
+    together = Together([small, large])
+    assert small.events == 0
+    for index in range(2500):
+        together.observe(index % 2, 5.0)
+    large.observe(100.0)
+    found = samples(registry)
+    counts = [
+        [found["t_bucket", (("k", kind), ("le", le))] for le in ("1.0", "10.0", "+Inf")]
+        for kind in ("small", "large")
+    ]
+    assert counts == [[2500, 2500, 2500], [0, 2500, 2501]]
+    assert found["t_sum", (("k", "small"),)] == 1250
+    assert found["t_sum", (("k", "large"),)] == 2500 * 5.0 + 100.0
+    assert (small.events, large.events) == (2500, 2501)
+
+
+def test_nothing_is_lost_to_scrapes_meanwhile() -> None:
+    together = Together([Histograms(CollectorRegistry(), "t", "x", [], (1.0,)).labels()])
+    (series,) = together._histograms
+    done = threading.Event()
+
+    def scrape() -> None:
+        while not done.is_set():
+            series.cumulative()
+
+    with ThreadPoolExecutor(2) as pool:
+        scrapes = [pool.submit(scrape) for _ in range(2)]
+        for _ in range(20_000):
+            together.observe(0.5)
+        done.set()
+        for each in scrapes:
+            each.result()
+    assert series.events == 20_000
 
 
 def test_labels_are_counted_and_kept() -> None:

@@ -144,10 +144,9 @@ def test_vectors_go_with_them(element_type: ElementType, rows: int) -> None:
 @pytest.mark.parametrize("index", [0, 2])
 def test_one_text_is_answered_alike(index: int, abstained: bool) -> None:
     value = float(np.float32(0.7))
-    found = OneAnswer(index, value, abstained, 300, 0.001, 0.002, 0.003)
+    found = OneAnswer(index, value, abstained, 300, 0.001, 0.002, 0.003, 7.0)
     labels = Labels(names(3))
-    request = pb.ClassifyStreamRequest(correlation_id="c")
-    data = classify_messages.one_response(request, NAME, found, labels, 0.5, pb.ClassifyTimings())
+    data = classify_messages.one_response(NAME, found, labels, "c", pb.ClassifyTimings())
     assert len(data) <= labels.one_answer_bytes
     answer = pb.ClassifyStreamResponse.FromString(data)
     assert answer.SerializeToString(deterministic=True) == data
@@ -162,7 +161,7 @@ def test_one_text_is_answered_alike(index: int, abstained: bool) -> None:
             abstained=[True] if abstained else [],
             token_counts=[300],
             timings=pb.ClassifyTimings(
-                total_nanos=500_000_000,
+                total_nanos=6_000_000,
                 tokenize_nanos=1_000_000,
                 infer_nanos=2_000_000,
                 head_nanos=3_000_000,

@@ -194,6 +194,13 @@ class ClassifyMetrics(_TextMetrics):
         series[3].value += warned
         series[4].value += abstained
 
+    def one_classified(self, model: str, tokens: int, abstained: bool) -> None:
+        """``classified`` of one text, neither cut nor warned of."""
+        series = self._models.get(model) or self._series(model)
+        series[0].value += 1
+        series[1].value += tokens
+        series[4].value += abstained
+
 
 class TeacherMetrics:
     """The teacher engine, as the front sees it."""

@@ -12,7 +12,12 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 
 from stillroom.v1 import classification_service_pb2 as pb
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
+from stillroom_registry.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    StillroomError,
+)
 from stillroom_registry.registry import Registry
 from stillroom_server.inference.classifier.classifier import Classified, Classifier
 from stillroom_server.inference.classifier.plans import ClassifyPlan
@@ -76,6 +81,15 @@ class ClassificationServicer:
         with self._admission.request():
             return await self._classify(request, request.model, self._unary, call)
 
+    def classify_at_once(self, request: pb.ClassifyRequest) -> bytes | None:
+        """The answer about one short text, if the classifier is in memory."""
+        if self._admission.request.is_full:
+            return None
+        try:
+            return self._plain(request, request.model, self._unary)
+        except StillroomError:
+            return None  # the general way words it
+
     async def ClassifyStream(
         self, requests: AsyncIterator[bytes], call: Call
     ) -> AsyncIterator[bytes]:
@@ -91,7 +105,9 @@ class ClassificationServicer:
                 ready = self._pool.try_get(model) if model else None
                 if ready is not None and (ready.served.needs_lanes or ready.served.needs_teacher):
                     return self._later(request, model, ready, call)
-                answer = await self._classify(request, model, self._stream, call, ready)
+                answer = self._plain(request, model, self._stream, ready)
+                if answer is None:
+                    answer = await self._classify(request, model, self._stream, call, ready)
             except Exception as error:
                 return self._answers.item_error(error, correlation_id)
             self._answers.item_done()
@@ -122,6 +138,18 @@ class ClassificationServicer:
         self._answers.item_done()
         return answer
 
+    def _plain(
+        self,
+        request: Request,
+        model: str,
+        limit: AnswerLimit,
+        ready: LoadedClassifier | None = None,
+    ) -> bytes | None:
+        if not model or not self._is_plain(request):
+            return None
+        ready = ready or self._pool.try_get(model)
+        return None if ready is None else self._answers.one(request, ready, limit.value)
+
     async def _classify(
         self,
         request: Request,
@@ -131,11 +159,6 @@ class ClassificationServicer:
         ready: LoadedClassifier | None = None,
     ) -> bytes:
         """``ready``: what ``model`` means, where that was asked already."""
-        if model and self._is_plain(request):
-            ready = ready or self._pool.try_get(model)
-            answer = None if ready is None else self._answers.one(request, ready, limit.value)
-            if answer is not None:
-                return answer
         started = self._answers.clock()
         embed_messages.check(request, self._settings)
         options = classify_messages.options(request)

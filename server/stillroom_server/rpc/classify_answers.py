@@ -64,18 +64,16 @@ class ClassifyAnswers:
         labels = self.labels(loaded.served)
         if labels.one_answer_bytes > most_bytes:
             return None
-        started = self.clock()
         found = classify_one(request.texts[0])
         if found is None:
             return None
-        computed = self.clock()
         answer = classify_messages.one_response(
-            request, loaded.name, found, labels, computed - started, self._timings
+            loaded.name, found, labels, request.correlation_id, self._timings
         )
         metrics = self._metrics
-        serialize = self.clock() - computed
+        serialize = self.clock() - found.end
         metrics.seconds.observe(found.tokenize, found.infer, found.head, serialize)
-        metrics.classified(loaded.model, 1, found.tokens, 0, 0, found.abstained)
+        metrics.one_classified(loaded.model, found.tokens, found.abstained)
         return answer
 
     def item_done(self) -> None:

@@ -38,7 +38,10 @@ _TOKEN_COUNTS, _TRUNCATED, _WARNINGS, _EMBEDDINGS = map(wire.tag, (9, 10, 11, 12
 _TIMINGS = wire.tag(13)
 _ONE_LABEL = wire.field(_LABEL_COUNTS, b"\1") + wire.field(_LABEL_INDICES, b"\0")
 _ONE_ABSTAINED = wire.field(_ABSTAINED, b"\1")
-_FLOAT_SIZE = wire.varint(4)
+_FLOAT_BYTES = 4
+_ONE_PROBABILITY, _ONE_CONFIDENCE = (
+    wire.opened(tag, b"", _FLOAT_BYTES) for tag in (_PROBABILITIES, _CONFIDENCES)
+)
 # Bytes of an answer besides what is counted for each text: names, timings, framing.
 _FIXED_BYTES = 768
 # Of each text: its number of labels, confidence, tokens, whether it was cut and abstained from, a
@@ -78,6 +81,7 @@ class Labels:
         self._fields = [wire.field(_LABELS, name.encode()) for name in names]
         self._all = b"".join(self._fields)
         self._longest = max(map(len, self._fields))
+        self._one = [field + _ONE_LABEL + _ONE_PROBABILITY for field in self._fields]
         self.one_answer_bytes = _FIXED_BYTES + _BYTES_PER_TEXT + _BYTES_PER_ENTRY + self._longest
         """The most bytes of an answer that gives one text one label."""
 
@@ -85,8 +89,8 @@ class Labels:
         return len(self._fields)
 
     def one(self, index: int) -> bytes:
-        """The field of one label."""
-        return self._fields[index]
+        """The fields of an answer that names that label alone, up to its probability."""
+        return self._one[index]
 
     def named(self, indices: npt.NDArray[np.integer]) -> tuple[bytes, bytes]:
         """The labels that an answer names, and ``indices`` as packed indices into those: all labels
@@ -177,42 +181,50 @@ def response(
 
 
 def one_response(
-    request: Request,
     model_version: str,
     found: OneAnswer,
     labels: Labels,
-    total_seconds: float,
+    correlation_id: str,
     told: pb.ClassifyTimings,
 ) -> bytes:
     """The same of one text's best label alone; ``told`` is overwritten: one message that is used
     again and again."""
-    value = struct.pack("<f", found.probability)
-    told.total_nanos = int(total_seconds * 1e9)
-    told.tokenize_nanos = int(found.tokenize * 1e9)
-    told.infer_nanos = int(found.infer * 1e9)
-    told.head_nanos = int(found.head * 1e9)
-    pieces = [
-        _version(model_version),
-        labels.one(found.label_index),
-        _ONE_LABEL,
-        _PROBABILITIES,
-        _FLOAT_SIZE,
-        value,
-        _CONFIDENCES,
-        _FLOAT_SIZE,
-        value,
-        _ONE_ABSTAINED if found.abstained else b"",
-        _token_count(found.tokens),
-        wire.field(_TIMINGS, told.SerializeToString()),
-    ]
-    return answer(pieces, request.correlation_id)
+    index, probability, abstained, tokens, tokenize, infer, head, _ = found
+    told.tokenize_nanos = tokenizing = int(tokenize * 1e9)
+    told.infer_nanos = inferring = int(infer * 1e9)
+    told.head_nanos = heading = int(head * 1e9)
+    told.total_nanos = tokenizing + inferring + heading
+    timings = told.SerializeToString()
+    value = struct.pack("<f", probability)
+    label = labels.one(index)
+    size = len(label) + len(timings)
+    begin, end = _around_one(model_version, abstained, tokens, size, len(timings))
+    encoded = b"".join((begin, label, value, _ONE_CONFIDENCE, value, end, timings))
+    return encoded + _correlated(correlation_id) if correlation_id else encoded
+
+
+@lru_cache(4096)  # names, and texts' lengths, recur
+def _around_one(
+    model_version: str, abstained: bool, tokens: int, size: int, timings: int
+) -> tuple[bytes, bytes]:
+    """What comes before the label of one text, and between its confidence and the timings, if both
+    take ``size`` bytes."""
+    begin = _version(model_version)
+    end = _ONE_ABSTAINED if abstained else b""
+    end += _token_count(tokens) + wire.opened(_TIMINGS, b"", timings)
+    size += 2 * _FLOAT_BYTES + len(_ONE_CONFIDENCE) + len(end)
+    return wire.opened(_CLASSIFICATIONS, begin, size), end
 
 
 def answer(pieces: list[bytes], correlation_id: str) -> bytes:
     """The encoded answer around the fields of its Classifications."""
     begin = wire.opened(_CLASSIFICATIONS, b"", sum(map(len, pieces)))
-    end = wire.field(_CORRELATION_ID, correlation_id.encode()) if correlation_id else b""
+    end = _correlated(correlation_id) if correlation_id else b""
     return b"".join((begin, *pieces, end))
+
+
+def _correlated(correlation_id: str) -> bytes:
+    return wire.field(_CORRELATION_ID, correlation_id.encode())
 
 
 @lru_cache(256)

@@ -95,9 +95,9 @@ class Head:
         self.outputs = arrays.outputs
         self.nbytes = sum(w.nbytes + b.nbytes for w, b in self._layers)
         if arrays.ngrams is not None:
-            # The bias before the rows: one sum then has both.
-            table = np.concatenate((self._layers[last][1][None], arrays.ngrams.rows * scale))
-            self._ngrams = Ngrams(replace(arrays.ngrams, rows=table[1:]))
+            table = arrays.ngrams.rows * scale
+            table[0] = self._layers[last][1]  # no run has that row: one sum then has the bias, too
+            self._ngrams = Ngrams(replace(arrays.ngrams, rows=table))
             self.nbytes += self._ngrams.nbytes
             multiply = csr_matvecs()
             if not last and multiply is not None:
@@ -132,7 +132,7 @@ class Head:
 class OneScore:
     """The scores of one text by a linear head with n-gram features, in three array operations.
 
-    ``table`` float32 (R + 2, K) has the bias in its first row and those of ``ngrams`` behind it.
+    ``table`` float32 (R + 1, K) is that of ``ngrams``, with the bias in its first row.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class OneScore:
 
     def __call__(self, vector: Float32, ids: Ids) -> Float32:
         """Scores float32 (K,) of a vector (d,) and the tokens of its text."""
-        rows = [0, *[row + 1 for row in self._found(ids)]]
+        rows = [0, *self._found(ids)]
         ends, factors = _factors(len(rows))
         out: Float32 = vector.dot(self._weights)
         size, labels = self._size

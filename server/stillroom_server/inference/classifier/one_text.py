@@ -15,15 +15,15 @@ from stillroom_server.inference.classifier.head import Head
 from stillroom_server.inference.classifier.plans import ClassifyPlan
 from stillroom_server.inference.embedder import StudentEmbedder
 from stillroom_server.inference.engines.base import StudentEngine
-from stillroom_server.inference.numerics import normalize
-from stillroom_server.inference.tokenizers.base import Tokenizer
+from stillroom_server.inference.numerics import normalize_one
+from stillroom_server.inference.tokenizers.base import Tokenizer, offsets_of_one
 
 _SAFE = 60.0  # up to here no exponential, and no sum of them, leaves the range of float32
 
 
 class OneAnswer(NamedTuple):
-    """The best label's index and probability, which is the confidence; the last three are
-    seconds."""
+    """The best label's index and probability, which is the confidence; then come the tokens, the
+    seconds of the three steps, and when the last ended, in seconds of the clock."""
 
     label_index: int
     probability: float
@@ -32,6 +32,7 @@ class OneAnswer(NamedTuple):
     tokenize: float
     infer: float
     head: float
+    end: float
 
 
 class OneLabel:
@@ -47,8 +48,8 @@ class OneLabel:
         abstention_threshold: float,
         clock: Callable[[], float],
     ) -> None:
-        self._encode = tokenizer.encode
-        self._pool = engine.pool
+        self._encode = tokenizer.encode_one
+        self._pool = engine.pool_one
         self._logits = head.logits
         self._score_one = head.score_one
         self._max_tokens = max_tokens
@@ -83,27 +84,28 @@ class OneLabel:
         clock = self._clock
         start = clock()
         try:
-            ids, offsets = self._encode((text,))
+            ids = self._encode(text)
         except BaseException:  # a panic of compiled code is no Exception
             return None
         tokens = len(ids)
         if tokens > self._max_tokens:
             return None
         tokenized = clock()
-        vectors = self._pool(ids, offsets)
-        if not normalize(vectors):
+        vector = self._pool(ids)
+        if not normalize_one(vector):
             return None
         inferred = clock()
         if self._score_one is not None:
-            scores = self._score_one(vectors[0], ids)
+            scores = self._score_one(vector, ids)
         else:
-            scores = self._logits(vectors, ids, offsets)[0]
+            scores = self._logits(vector[None], ids, offsets_of_one(tokens))[0]
         best = int(scores.argmax())
         top = float(scores[best])
         if not -_SAFE < top < _SAFE:
             scores -= scores[best]
         np.exp(scores, out=scores)
         probability = scores[best] / np.add.reduce(scores)
+        end = clock()
         return OneAnswer(
             best,
             float(probability),
@@ -111,5 +113,6 @@ class OneLabel:
             tokens,
             tokenized - start,
             inferred - tokenized,
-            clock() - inferred,
+            end - inferred,
+            end,
         )
