@@ -18,6 +18,24 @@ from stillroom_server.operations.model import Operation
 EXECUTORS = "hub.executors:build"
 
 
+def use(hub: Hub, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of somebody who logged in to ``hub``, with a home inside ``root``."""
+    home = root / "hf"
+    home.mkdir()
+    (home / "token").write_text(f"{TOKEN}\n")
+    for name in ("HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "STILLROOM_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    environment = {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "0" if hub.transfer == XET else "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
 class Place:
     """A data directory whose runner knows ``hub``; the token is where ``hf auth login`` puts it."""
 
@@ -27,20 +45,7 @@ class Place:
         from stillroom_registry.registry import Registry
 
         self.registry = Registry.open(root / "data")
-        home = root / "hf"
-        home.mkdir()
-        (home / "token").write_text(f"{TOKEN}\n")
-        for name in ("HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "STILLROOM_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        environment = {
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(home),
-            "HF_HUB_OFFLINE": "0",
-            "HF_HUB_DISABLE_XET": "0" if hub.transfer == XET else "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-        }
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+        use(hub, root, monkeypatch)
 
     def runner(self, **settings: Any) -> RunnerProcess:
         given = {"max_lost_attempts": 10_000, "stop_grace_seconds": 10.0, **settings}
