@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import inspect
 from collections.abc import AsyncIterator
 from typing import Any
@@ -81,6 +83,45 @@ def test_the_twin_of_classifications_reads_what_the_public_message_writes() -> N
     assert found.token_counts.tolist() == [4, 0, 1 << 20]
     assert found.embeddings is not None
     assert found.embeddings.tolist() == [[0.5], [-1.0], [3.25]]
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_columns_are_the_same_read_at_once_or_when_asked_for(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 5))
+
+    def each(values: st.SearchStrategy[Any]) -> list[Any]:
+        return data.draw(st.lists(values, min_size=count, max_size=count))
+
+    public = labels.Classifications(
+        model_version="models/m/versions/1",
+        labels=["a", "b", "c"],
+        label_counts=[1] * count,
+        label_indices=each(st.integers(0, 2)),
+        probabilities=each(st.floats(0, 1, width=32)),
+        confidences=each(st.floats(0, 1, width=32)),
+        token_counts=each(st.integers(0, 140)),
+        timings=labels.ClassifyTimings(total_nanos=9, head_nanos=3),
+    )
+    for flags in (public.applies, public.abstained, public.truncated):
+        flags.extend(each(st.booleans()) if data.draw(st.booleans()) else [])
+    if data.draw(st.booleans()):
+        public.warnings.add(index=0, kind=pb.TEXT_WARNING_KIND_EMPTY)
+    twin = classification_wire.WireClassifications.FromString(public.SerializeToString())
+    later = columns.read(twin, count)
+    short = max(public.token_counts) < 128
+    assert isinstance(later, columns.Unread) == short
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_is_plain", lambda *_: False)
+        now = columns.read(twin, count)
+    copied = copy.copy(later)  # as pickling does
+    for field in dataclasses.fields(columns.Columns):
+        wanted = getattr(now, field.name)
+        for found in (getattr(later, field.name), getattr(copied, field.name)):
+            assert getattr(found, "dtype", None) == getattr(wanted, "dtype", None)
+            assert np.array_equal(found, wanted) if hasattr(wanted, "dtype") else found == wanted
+    assert later.first(later.indices, -1).tolist() == now.first(now.indices, -1).tolist()
+    assert not hasattr(later, "unknown")
 
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ from stillroom.internal.v1.classification_wire_pb2 import WireClassifications
 T = TypeVar("T", np.int32, np.float32, np.bool_)
 
 
-class Columns(NamedTuple):
+@dataclass(eq=False)
+class Columns:
     """n texts with m labels in all: those of text i are the entries ``ends[i]`` to ``ends[i + 1]``.
 
     classes        names of labels
@@ -55,9 +57,35 @@ class Columns(NamedTuple):
         return found
 
 
+class Unread(Columns):
+    """Those of an answer that was found to be ``_plain``: each is made when it is first asked for,
+    as most callers ask for one or two."""
+
+    def __init__(self, answer: WireClassifications, count: int) -> None:
+        self._answer = answer
+        self._count = count
+
+    def __getattr__(self, name: str) -> Any:
+        how = _EACH.get(name)
+        if how is None:
+            raise AttributeError(name)
+        value = how(self._answer, self._count)
+        setattr(self, name, value)
+        return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Columns, tuple(getattr(self, name) for name in _EACH)
+
+    def first(self, values: NDArray[T], default: int) -> NDArray[T]:  # noqa: ARG002
+        """As that of others; here each text has one entry."""
+        return values.copy()
+
+
 def read(answer: WireClassifications, count: int) -> Columns:
     """The columns of an answer to ``count`` texts, read-only; Internal when it contradicts
     itself."""
+    if _is_plain(answer, count):
+        return Unread(answer, count)
     ends = _ends(answer.label_counts, count)
     entries = int(ends[-1])
     indices = packed.integers(answer.label_indices, entries, "labels")
@@ -80,6 +108,40 @@ def read(answer: WireClassifications, count: int) -> Columns:
         embeddings=_embeddings(answer, count),
         timings=seconds(answer.timings),
     )
+
+
+def _is_plain(answer: WireClassifications, count: int) -> bool:
+    """Whether each text has one label, there are no vectors, every number is one byte, and there
+    are as many of each kind as there have to be: then nothing of it can contradict the rest."""
+    counts, indices = answer.label_counts, answer.label_indices
+    if not len(counts) == len(indices) == count == counts.count(1):
+        return False
+    if not count or max(indices) >= min(len(answer.labels), 1 << 7):
+        return False
+    if not len(answer.probabilities) == len(answer.confidences) == 4 * count:
+        return False
+    for column in (answer.applies, answer.abstained, answer.token_counts, answer.truncated):
+        if column and not (len(column) == count and column.isascii()):
+            return False
+    return not answer.HasField("embeddings")
+
+
+# What ``read`` makes of such an answer, in the order of Columns.
+_EACH: dict[str, Callable[[WireClassifications, int], Any]] = {
+    "model_version": lambda answer, _: answer.model_version,
+    "classes": lambda answer, _: tuple(answer.labels),
+    "ends": lambda _, count: np.arange(count + 1, dtype=np.int64),
+    "indices": lambda answer, count: packed.integers(answer.label_indices, count, "labels"),
+    "probabilities": lambda answer, _: np.frombuffer(answer.probabilities, "<f4"),
+    "applies": lambda answer, count: _flags(answer.applies, count, "flags", default=True),
+    "confidences": lambda answer, _: np.frombuffer(answer.confidences, "<f4"),
+    "abstained": lambda answer, count: _flags(answer.abstained, count, "abstentions"),
+    "token_counts": lambda answer, count: _integers(answer.token_counts, count, "token counts"),
+    "truncated": lambda answer, count: _flags(answer.truncated, count, "truncation flags"),
+    "warnings": lambda answer, _: text_warnings(answer.warnings),
+    "embeddings": lambda _, __: None,
+    "timings": lambda answer, _: seconds(answer.timings),
+}
 
 
 def _ends(data: bytes, count: int) -> NDArray[np.int64]:
