@@ -120,6 +120,8 @@ class Ngrams:
 
     def _of_few(self, ids: Ids) -> list[int]:
         """One short text: numpy's fixed costs are more than all of this."""
+        if self._min == self._max == 2:
+            return self._pairs_of_few(ids)
         slots, mask = self._slot_view, self._mask
         first, second = MULTIPLIERS
         found: list[int] = []
@@ -137,6 +139,20 @@ class Ngrams:
                     for run, mark in zip(hashes, prints, strict=True)
                     if (entry := slots[run & mask]) & MODULUS == mark
                 ]
+        return found
+
+    def _pairs_of_few(self, ids: Ids) -> list[int]:
+        """The same of the runs that trainings choose: two thirds of the time."""
+        slots, mask = self._slot_view, self._mask
+        first, second = MULTIPLIERS
+        found: list[int] = []
+        before = 0
+        for token in ids.tolist():
+            after = token + 1
+            entry = slots[(before * first + after) % MODULUS & mask]
+            if entry & MODULUS == (before * second + after) % MODULUS and before:
+                found.append(entry >> 31)
+            before = after
         return found
 
     def _of_many(self, ids: Ids, offsets: Offsets) -> tuple[Int32, Offsets]:
