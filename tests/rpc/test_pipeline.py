@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stillroom_server.rpc.pipeline import Pending, Started, in_order
+from stillroom_server.rpc.pipeline import LARGE_BYTES, Pending, Started, in_order
 
 
 class Stream:
@@ -91,6 +91,40 @@ async def test_it_reads_no_further_than_the_bytes(stream: Stream) -> None:
     await settle()
     assert stream.begun == [b"A", b"B"]
     task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "read"), [(LARGE_BYTES, 2, 2), (LARGE_BYTES - 1, 2, 1), (LARGE_BYTES, 1, 1)]
+)
+async def test_the_next_request_is_read_while_a_large_one_is_answered(
+    size: int, window: int, read: int
+) -> None:
+    taken: list[bytes] = []
+    seen: list[int] = []
+
+    async def requests() -> AsyncIterator[bytes]:
+        for letter in b"abc":
+            taken.append(bytes([letter]) * size)
+            yield taken[-1]
+
+    async def start(data: bytes) -> Started:
+        seen.append(len(taken))  # before anything else has a turn
+        return data[:1]
+
+    answers = in_order(requests(), start, window=window, max_bytes=1000)
+    assert [answer async for answer in answers] == [b"a", b"b", b"c"]
+    assert seen == [read, min(read + 1, 3), 3]
+
+
+async def test_an_error_of_a_request_read_ahead_comes_in_its_turn(stream: Stream) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"a" * LARGE_BYTES
+        raise ConnectionError
+
+    answers = in_order(broken(), stream.start, window=2, max_bytes=1000)
+    assert await anext(answers) == b"a" * LARGE_BYTES
+    with pytest.raises(ConnectionError):
+        await anext(answers)
 
 
 async def test_an_answer_leaves_while_the_next_request_is_not_there(stream: Stream) -> None:
