@@ -39,6 +39,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.address
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server to copy to under a name of one's own."""
+    with serving(tmp_path_factory.mktemp("shared")) as running:
+        yield running.address
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[str]:
     with serving(tmp_path / "target") as running:
@@ -130,18 +137,18 @@ def test_a_damaged_copy_is_healed_by_another(here: Client, there: Client, tmp_pa
     assert not there.verify(healed.version.name).result().damaged_files
 
 
-async def test_asyncio(source: str, target: str) -> None:
-    async with AsyncClient(source) as here, AsyncClient(target) as there:
-        hold(await here.copy_model("s", there))
+async def test_asyncio(source: str, shared: str) -> None:
+    async with AsyncClient(source) as here, AsyncClient(shared) as there:
+        hold(await here.copy_model("s", there, "asyncio"))
 
 
 def test_the_command(
-    source: str, target: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    source: str, shared: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with pytest.raises(SystemExit) as left:
         main(
             [
-                *("models", "copy", "s", "mini", "--from", source, "--to", target),
+                *("models", "copy", "s", "mini", "--from", source, "--to", shared),
                 *("--temporary", str(tmp_path)),
             ]
         )
@@ -149,16 +156,20 @@ def test_the_command(
     captured = capsys.readouterr()
     assert captured.out == "models/mini/versions/1\n"
     assert "anew" not in captured.err
-    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_published_with_no_manifest_is_refused(tmp_path: Path, there: Client) -> None:
+def test_what_was_published_with_no_manifest_is_refused(tmp_path: Path, shared: str) -> None:
     from inference.students import write_student
 
     registry = Registry.open(tmp_path / "bare")
     registry.publish("s", ModelKind.STUDENT, write_student(tmp_path / "student"))
     registry.close()
-    with serving(tmp_path / "bare") as running, Client(running.address) as here:
+    with (
+        serving(tmp_path / "bare") as running,
+        Client(running.address) as here,
+        Client(shared) as there,
+    ):
         with pytest.raises(errors.FailedPrecondition) as caught:
-            here.copy_model("s", there)
+            here.copy_model("s", there, "bare")
         assert caught.value.reason == "COPY_REFUSED"

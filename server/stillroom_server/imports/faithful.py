@@ -8,6 +8,7 @@ the version's digest is compared with the one that was told once more in the pub
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Collection, Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stillroom_registry import twins
-from stillroom_registry.errors import FailedPrecondition, InvalidArgument
+from stillroom_registry.errors import FailedPrecondition, InvalidArgument, NotFound
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_registry.relations import COPY
@@ -92,8 +93,9 @@ def _whole(registry: Registry, names: Collection[str]) -> str | None:
     """The newest of the versions that is not damaged: a copy would be the same. A damaged one is
     healed by a copy."""
     for name in names:
-        if not registry.damaged_files(registry.resolve(name)):
-            return name
+        with contextlib.suppress(NotFound):  # deleted a moment ago
+            if not registry.damaged_files(registry.resolve(name)):
+                return name
     return None
 
 
