@@ -146,6 +146,7 @@ def run(
     checkpoints: Any = None,
     clock: Clock | None = None,
     rows: Callable[[], NDArray[np.float32]] = encode_rows,
+    composed: int = 0,
     **options: Any,
 ) -> Tuned:
     corpus = corpus or Corpus(make_texts(2_000), speak)
@@ -158,6 +159,7 @@ def run(
         checkpoints or Checkpoints(folder / "checkpoints"),
         context or Context(),
         folder / "work",
+        composed=composed,
         clock=clock or Clock(0.0),
     )
 

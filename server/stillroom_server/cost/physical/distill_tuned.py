@@ -1,12 +1,13 @@
 """STATIC_TUNED: the teacher's vectors of a corpus, a closed form, training.
 
 What grows with the corpus is counted in entries: elements of rows that a text's tokens gather or
-scatter, tokens times dimensions. The closed form sees 128 shards at most.
+scatter, tokens times dimensions. The closed form sees 128 shards at most, and the texts that are
+composed of these.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stillroom_server.cost.assumptions import Assumption, Source
 from stillroom_server.cost.facts import ModelFacts
@@ -20,9 +21,11 @@ from stillroom_server.cost.physical.place import Place
 from stillroom_server.cost.physical.recipe import Made
 from stillroom_server.distillation.options import fields_under
 from stillroom_server.distillation.tuning.options import (
+    COMPOSED_SHARE,
     DEFAULT_EPOCHS,
     DEFAULT_PAIRS,
     DEFAULT_WORDS,
+    MOST_COMPOSED,
     TunedOptions,
 )
 
@@ -38,6 +41,7 @@ _A_TEXT = 6e3  # bytes that a text of the first shards leaves in memory
 _A_BLOCK = 40.0  # bytes of a text of a block, for each of its dimensions and its target's
 _BUFFER = 96e6  # of teacher vectors in memory at once
 _FIT_SPREAD, _TRAIN_SPREAD = 0.5, 0.3
+_COMPOSED_TOKENS, _COMPOSED_BYTES = 7.0, 45.0  # of a composed text
 _PER_WORD = 120.0  # tokens of a corpus for each word that is frequent enough to add
 
 
@@ -60,11 +64,14 @@ def make(options: TunedOptions, teacher: ModelFacts, place: Place, corpus: Corpu
     )
     student = table_student(rows, dimensions, static.element_type, static.max_tokens)
     folder = sizes.student_folder(student.weight_bytes, rows)
-    work = _Held.of(place, teacher, corpus, base, rows, dimensions)
+    more = min(COMPOSED_SHARE * min(corpus.training, _SURVEYED), float(MOST_COMPOSED))
+    learned = _with(corpus, more)
+    told.append(Assumption("composed_texts", f"{more:,.0f}", Source.DEFAULT, "of rare words"))
+    work = _Held.of(place, teacher, learned, base, rows, dimensions)
     table = {"held": work.prepared, "disk": work.trained_disk}
     drawn = work.prepared + 6.0 * rows * dimensions
     phases = (
-        steps.featurize(place, teacher, corpus),
+        featurize(place, teacher, corpus, learned),
         steps.load(place, teacher, first=False),
         prepare(place, teacher, corpus, base, dimensions, work),
         steps.encode(
@@ -74,8 +81,8 @@ def make(options: TunedOptions, teacher: ModelFacts, place: Place, corpus: Corpu
             held=memory.FITTER + memory.passes(place, teacher),
             disk=work.disk,
         ),
-        fit(place, teacher, corpus, rows, dimensions, work),
-        train(place, teacher, corpus, rows, dimensions, prefixes, options, epochs, work),
+        fit(place, teacher, learned, rows, dimensions, work),
+        train(place, teacher, learned, rows, dimensions, prefixes, options, epochs, work),
         steps.write_table(place, rows, dimensions, static.element_type, **table),
         # Both forms in memory at once are less than what the closed form had.
         steps.verify_table(place, rows, dimensions, static.element_type, new_tokens=True, **table),
@@ -128,6 +135,23 @@ class _Held:
         return cls(prepared, disk, trained)
 
 
+def _with(corpus: Corpus, more: float) -> Corpus:
+    """And so many composed texts."""
+    texts = corpus.texts + more
+    tokens = corpus.texts * corpus.tokens + more * _COMPOSED_TOKENS
+    size = corpus.size + more * _COMPOSED_BYTES
+    return replace(corpus, texts=texts, tokens=tokens / texts, size=size)
+
+
+def featurize(place: Place, teacher: ModelFacts, corpus: Corpus, learned: Corpus) -> Phase:
+    """Texts composed of ``corpus``, which are among those ``learned``; all through the teacher."""
+    speeds, seen = place.speeds, min(corpus.texts, _SURVEYED) * corpus.tokens
+    more = (learned.texts - corpus.texts) * _COMPOSED_TOKENS
+    phase = steps.featurize(place, teacher, learned)
+    composing = speeds.overhead("bags.token", seen).plus(speeds.overhead("survey.token", 2 * more))
+    return replace(phase, cpu=phase.cpu.plus(composing))
+
+
 def prepare(
     place: Place,
     teacher: ModelFacts,
@@ -176,7 +200,7 @@ def fit(
     work: _Held,
 ) -> Phase:
     """The closed form: conjugate gradients over bags and targets."""
-    speeds, seen = place.speeds, min(corpus.texts, _SURVEYED)
+    speeds, seen = place.speeds, min(corpus.texts, _SURVEYED + MOST_COMPOSED)
     passes = _ROUNDS * _STEPS
     entries = 2.0 * passes * seen * corpus.tokens * dimensions
     targets = passes * 2.0 * seen * teacher.dimensions * dimensions

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stillroom_server.distillation.export.student_folder import write_student
-from stillroom_server.distillation.options import fields_under
+from stillroom_server.distillation.options import StaticOptions, fields_under
 from stillroom_server.distillation.recipe import verify_onnx
+from stillroom_server.distillation.recipes.composed import with_composed
 from stillroom_server.distillation.recipes.job import Job, Made
 from stillroom_server.distillation.recipes.rows import kept_rows
 from stillroom_server.distillation.stopwatch import Stopwatch
-from stillroom_server.distillation.teacher import Teacher
+from stillroom_server.distillation.teacher import Teacher, TeacherFiles
+from stillroom_server.distillation.teacher_tokenizer import load_tokenizer
 from stillroom_server.distillation.tuning.options import TunedOptions
 from stillroom_server.distillation.tuning.tune import tune
-from stillroom_server.distillation.vocabulary import build_vocabulary
+from stillroom_server.distillation.vocabulary import StudentVocabulary, build_vocabulary
 
 
 def make(
@@ -28,9 +31,13 @@ def make(
     start have fields under ``static_tuned.static``."""
     context, watch = job.context, Stopwatch(clock)
     assert job.corpus is not None
-    with watch.phase("featurize"), fields_under("static_tuned.static"):
-        features = job.features(options.static.prompt_name)
     static = options.static
+    with watch.phase("featurize"), fields_under("static_tuned.static"):
+        vocabulary = _vocabulary(job, static)
+        seed, folder = job.request.seed, job.workspace / "composed"
+        corpus = with_composed(job.corpus, vocabulary, seed, folder, context)
+        # Its own shards come first, so these are the features of the job's corpus, too.
+        features = replace(job, corpus=corpus).features(static.prompt_name)
     with watch.phase("load"), fields_under("static_tuned.static"):
         context.progress("load", 0, 1, unit="teacher")
         context.check_cancelled()
@@ -39,12 +46,6 @@ def make(
             job.folder, job.device, job.dtype, pooling=static.pooling, normalize=False
         )
         prompt = teacher.files.prompt(static.prompt_name)
-        vocabulary = build_vocabulary(
-            teacher.tokenizer_json,
-            add=static.add_words,
-            remove=static.remove_tokens,
-            remove_pattern=static.remove_pattern,
-        )
         context.progress("load", 1, 1, unit="teacher")
 
     def rows() -> NDArray[np.float32]:
@@ -55,12 +56,13 @@ def make(
         tuned = tune(
             vocabulary,
             rows,
-            job.corpus,
+            corpus,
             features,
             options,
             job.checkpoints("tuning"),
             context,
             job.workspace / "tuning",
+            composed=len(corpus.training) - len(job.corpus.training),
         )
     count, dimensions = map(int, tuned.table.shape)
     facts: dict[str, Any] = {
@@ -109,6 +111,17 @@ def make(
             "teacher_speed": {"teacher_tokens_per_second": features.tokens_per_second},
             "seed": static.seed,
         },
+    )
+
+
+def _vocabulary(job: Job, static: StaticOptions) -> StudentVocabulary:
+    """The student's before it grows."""
+    transformer = TeacherFiles.read(job.folder).transformer
+    return build_vocabulary(
+        load_tokenizer(transformer.folder, transformer.config).source,
+        add=static.add_words,
+        remove=static.remove_tokens,
+        remove_pattern=static.remove_pattern,
     )
 
 

@@ -13,6 +13,7 @@
         context: Context,
         folder: Path,                       # durable scratch of this operation, kept on resume
         *,
+        composed=0,                         # how many of the last training shards are composed
         clock=time.monotonic,               # seconds; read for time_budget_seconds alone
     ) -> Tuned                              # .table (V', d) float32, .tokenizer_json, .axes, .facts
 

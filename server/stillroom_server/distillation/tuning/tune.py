@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ from stillroom_server.distillation.tuning.options import (
     FEWEST_TEXTS,
     TunedOptions,
 )
-from stillroom_server.distillation.tuning.protocols import Checkpoints, Context, Corpus, Features
+from stillroom_server.distillation.tuning.protocols import (
+    Checkpoints,
+    Context,
+    Corpus,
+    Features,
+    Shard,
+)
 from stillroom_server.distillation.tuning.targets import unit
 from stillroom_server.distillation.tuning.threads import Sparse, sparse_times
 from stillroom_server.distillation.tuning.work import Work
@@ -27,6 +33,8 @@ from stillroom_server.distillation.vocabulary import StudentVocabulary
 
 PHASES = ("prepare", "fit", "train")
 TEMPER = 0.15
+SETTLING = 30.0
+"""Occurrences at which a row is as near to what training made of it as to the closed form."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,14 @@ def tune(
     context: Context,
     folder: Path,
     *,
+    composed: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuned:
     """Fits a static student of ``vocabulary`` to the teacher's vectors of ``corpus``.
 
     ``encode_rows`` gives the teacher's vectors (V, h) of the vocabulary's rows, not normalized; it
-    is called when ``folder``, which lasts from attempt to attempt, does not hold them. ``clock``
+    is called when ``folder``, which lasts from attempt to attempt, does not hold them. The last
+    ``composed`` training shards are learned from, but no words are counted in them. ``clock``
     (seconds) matters to ``time_budget_seconds`` alone.
 
     The same arguments give the same bits, with any number of threads and after any number of
@@ -72,9 +82,10 @@ def tune(
         asked = options.static.dimensions_of(features.dim)
     if isinstance(asked, int):
         _prefixes(options, asked)  # before anything is paid for
-    _check_size(corpus)
+    own = corpus.training[: len(corpus.training) - composed]
+    _check_size(own, corpus.held_out)
     context.progress("prepare", 0, 0, unit="shards")
-    work = Work(vocabulary, encode_rows, corpus, features, options, context, folder)
+    work = Work(vocabulary, encode_rows, corpus, features, options, context, folder, composed)
     work.prepare(asked)
     dimensions = int(work.axes.shape[1])
     prefixes = _prefixes(options, dimensions)
@@ -91,7 +102,9 @@ def tune(
         clock=clock,
     )
     state = trainer.run(work.fitted)
-    table = sparse_times(work.expansion, _tempered(state.best, material.judge[0]))
+    usage = work.training.usage(context.check_cancelled)
+    settled = _settled(state.best, work.fitted(), usage)
+    table = sparse_times(work.expansion, _tempered(settled, material.judge[0]))
     table[list(vocabulary.silent)] = 0.0
     facts = {
         "dimensions": dimensions,
@@ -100,7 +113,8 @@ def tune(
         "base_rows": work.vocabulary.base_rows,
         "grown_words": len(work.vocabulary.words),
         "grown_pairs": len(work.vocabulary.pairs),
-        "training_texts": sum(work.training.counts),
+        "training_texts": sum(shard.count for shard in own),
+        "composed_texts": sum(work.training.counts) - sum(shard.count for shard in own),
         "held_out_texts": sum(work.held_out.counts),
         "epochs": state.epoch,
         "steps": state.adam.steps,
@@ -112,8 +126,18 @@ def tune(
         "dropout": training.DROPOUT,
         "temperature": objective.TEMPERATURE,
         "prior": start.PRIOR,
+        "settling": SETTLING,
     }
     return Tuned(table, work.vocabulary.tokenizer_json, work.axes, facts)
+
+
+def _settled(
+    trained: NDArray[np.float32], fitted: NDArray[np.float32], usage: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Takes each trained row (rows, d) back to the closed form, the further the less it was seen:
+    what few texts taught it is mostly about those. ``usage`` (rows,) are occurrences."""
+    share = (usage / (usage + SETTLING)).astype(np.float32)[:, None]
+    return np.asarray(fitted + (trained - fitted) * share, dtype=np.float32)
 
 
 def _tempered(table: NDArray[np.float32], texts: Sparse) -> NDArray[np.float32]:
@@ -126,9 +150,9 @@ def _tempered(table: NDArray[np.float32], texts: Sparse) -> NDArray[np.float32]:
     return np.asarray(table * (scales / scales.mean()), dtype=np.float32)
 
 
-def _check_size(corpus: Corpus) -> None:
-    held_out = sum(shard.count for shard in corpus.held_out)
-    texts = sum(shard.count for shard in corpus.training) + held_out
+def _check_size(training: Sequence[Shard], held_out_shards: Sequence[Shard]) -> None:
+    held_out = sum(shard.count for shard in held_out_shards)
+    texts = sum(shard.count for shard in training) + held_out
     if texts < FEWEST_TEXTS or not held_out:
         raise FailedPrecondition(
             f"{texts:,} distinct texts are too few to fit a student to, and to judge it by;"

@@ -25,7 +25,7 @@ from stillroom_server.distillation.tuning.protocols import Context, Corpus, Feat
 from stillroom_server.distillation.tuning.words import Spelling, Usage
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
-_REVISION = 2  # raise when the same inputs give another student, so that old states lapse
+_REVISION = 3  # raise when the same inputs give another student, so that old states lapse
 _SURVEYED = 128  # shards that words are counted in and the closed form is fitted to, at most
 _LEAST_WORD = 5  # occurrences from which a word, or a pair, is frequent
 _LEAST_PAIR = 8
@@ -35,6 +35,9 @@ _ROUNDS = 2  # of the closed form
 
 class Work:
     """``key`` names it: another corpus, vocabulary or other options are other work.
+
+    The last ``composed`` training shards are fitted to and trained on; words, their frequencies and
+    the targets' axes are those of the others.
 
     Call ``prepare`` first. ``vocabulary``, ``expansion``, ``training`` and ``held_out`` (bags) are
     then those of the student.
@@ -49,6 +52,7 @@ class Work:
         options: TunedOptions,
         context: Context,
         folder: Path,
+        composed: int = 0,
     ) -> None:
         self._base = vocabulary
         self._encode_rows = encode_rows
@@ -60,14 +64,16 @@ class Work:
         self.key = hashlib.sha256((what + vocabulary.tokenizer_json).encode()).hexdigest()
         self._folder = folder / self.key[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._surveyed = _spread(len(corpus.training))
+        self._own = len(corpus.training) - composed
+        self._surveyed = surveyed(self._own)
+        self._fitted_to = [*self._surveyed, *range(self._own, len(corpus.training))]
 
     def prepare(self, asked: int | float | None) -> None:
         """Axes of ``asked`` dimensions, the vocabulary, and the bags of its rows."""
         self.axes, self.explained = self._axes(asked)
         words, candidates = self._survey()
         self.vocabulary = grow(self._base, words, [])
-        self._unpaired = self._bags("prepare", "words", self._corpus.training)
+        self._unpaired = self._bags("prepare", "words", self._corpus.training[: self._own])
         self._usage = self._unpaired.usage(self._context.check_cancelled)
         if not self._usage[: len(self._base)].any():
             raise FailedPrecondition(
@@ -76,9 +82,10 @@ class Work:
                 reason="NO_KNOWN_TOKENS",
                 field="corpus",
             )
-        self.training = self._unpaired
         if candidates:
             self.vocabulary = grow(self._base, words, self._chosen(candidates))
+        self.training = self._unpaired
+        if candidates or self._own < len(self._corpus.training):
             self.training = self._bags("fit", "training", self._corpus.training)
         self.held_out = self._bags("fit", "held-out", self._corpus.held_out)
         self.expansion = expansion(self.vocabulary)
@@ -102,7 +109,8 @@ class Work:
             # What pairs add is a difference, and begins as none. Words begin anew: alone, they took
             # over a part of what pairs say.
             prior = _longer(self._mapped(), self.training.rows)
-            return {"table": self._fit(self.training, prior, _ROUNDS)}
+            blocks = self._blocks(self.training, self._fitted_to)
+            return {"table": self._fit(blocks, prior, _ROUNDS)}
 
         return self._kept("fitted", make)["table"]
 
@@ -113,7 +121,7 @@ class Work:
             rows = self._rows()
             weights = mapping.token_weights(self._usage[: len(rows)])
             weights[list(self._base.silent)] = 0.0
-            blocks = self._blocks(self._unpaired)
+            blocks = self._blocks(self._unpaired, self._surveyed)
             tell = self._context.check_cancelled
             return {"table": mapping.mapped(blocks, rows, weights, tell)}
 
@@ -124,11 +132,11 @@ class Work:
         path = self._folder / "pairs.json"
         if not path.exists():
             # One round will do for what is left to say.
-            table = self._fit(self._unpaired, _longer(self._mapped(), self._unpaired.rows), 1)
+            blocks = self._blocks(self._unpaired, self._surveyed)
+            table = self._fit(blocks, _longer(self._mapped(), self._unpaired.rows), 1)
             spelling = Spelling(Tokenizer.from_str(self._base.tokenizer_json))
             places = {pair: place for place, pair in enumerate(candidates)}
             gains = PairGains(len(candidates), table.shape[1])
-            blocks = self._blocks(self._unpaired)
             for index, block in zip(self._surveyed, blocks, strict=True):
                 texts = self._corpus.training[index].texts()
                 found = occurrences(texts, spelling, places, self._context.check_cancelled)
@@ -185,7 +193,7 @@ class Work:
 
         def make() -> dict[str, NDArray[Any]]:
             moment = np.zeros((self._features.dim,) * 2)
-            for index in range(len(self._corpus.training)):
+            for index in range(self._own):
                 self._context.check_cancelled()
                 moment += targets.moment_of(_finite(self._features.training(index)))
             vocabulary = targets.moment_of(self._rows())
@@ -195,12 +203,14 @@ class Work:
         kept = self._kept("axes", make)
         return kept["axes"], float(kept["explained"])
 
-    def _fit(self, bags: Bags, prior: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
+    def _fit(
+        self, blocks: mapping.Blocks, prior: NDArray[np.float32], rounds: int
+    ) -> NDArray[np.float32]:
         def tell(done: int, total: int) -> None:
             self._context.progress("fit", done, total, unit="rounds")
             self._context.check_cancelled()
 
-        table = start.fit(self._blocks(bags), prior, rounds, tell)
+        table = start.fit(blocks, prior, rounds, tell)
         if not np.isfinite(table).all():
             raise FailedPrecondition(
                 "the closed form has no finite solution; the corpus or the teacher is degenerate",
@@ -209,12 +219,12 @@ class Work:
             )
         return table
 
-    def _blocks(self, bags: Bags) -> mapping.Blocks:
+    def _blocks(self, bags: Bags, shards: Sequence[int]) -> mapping.Blocks:
         def block(index: int) -> mapping.Block:
             teacher = _finite(self._features.training(index))
             return bags.shard(index), targets.project(teacher, self.axes)
 
-        return [partial(block, index) for index in self._surveyed]
+        return [partial(block, index) for index in shards]
 
     def _rows(self) -> NDArray[np.float32]:
         return self._kept("rows", lambda: {"rows": self._encode_rows()})["rows"]
@@ -232,8 +242,8 @@ class Work:
             return dict(stored)
 
 
-def _spread(count: int) -> list[int]:
-    """At most _SURVEYED of so many, evenly chosen."""
+def surveyed(count: int) -> list[int]:
+    """Which of so many shards words are counted in: at most _SURVEYED, evenly chosen."""
     taken = min(count, _SURVEYED)
     return [index * count // taken for index in range(taken)]
 
