@@ -133,8 +133,12 @@ class Hostile:
         target = getattr(message, field.name)
         if is_message and field.message_type.GetOptions().map_entry:
             key, value = field.message_type.fields
-            for _ in range(self._random.randrange(4)):
-                target[self._scalar(key, known)] = self._scalar(value, known)
+            for _ in range(self._random.randrange(4) if depth or not value.message_type else 0):
+                if value.message_type:
+                    made = self.message(value.message_type, known, depth - 1)
+                    target[self._scalar(key, known)].CopyFrom(made)
+                else:
+                    target[self._scalar(key, known)] = self._scalar(value, known)
         elif is_message and depth:
             for _ in range(self._random.randrange(4) if field.is_repeated else 1):
                 made = self.message(field.message_type, known, depth - 1)
