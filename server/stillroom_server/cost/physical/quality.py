@@ -21,7 +21,7 @@ def static(dimensions: float, element_type: str) -> Figure:
 
 def tuned(dimensions: float, element_type: str, texts: float) -> Figure:
     """Of a tuned one, which nears its best as the corpus grows."""
-    share = 0.885 + (0.94 - 0.885) * texts / (texts + _HALF_GAIN)
+    share = 0.885 + (0.955 - 0.885) * texts / (texts + _HALF_GAIN)
     return _figure(share * _dimensions(dimensions) * _element(element_type), 0.9, 1.05)
 
 
