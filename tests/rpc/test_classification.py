@@ -35,6 +35,7 @@ from stillroom.v1.server_service_pb2_grpc import ServerServiceStub
 from stillroom_registry.errors import FailedPrecondition, ResourceExhausted
 from stillroom_registry.registry import Registry
 from stillroom_registry.values import ModelKind, ModelVersion
+from stillroom_server.inference.classifier.classifier import Classifier
 from stillroom_server.inference.classifier.files import EncoderKind
 from stillroom_server.inference.options import EmbedOptions, EmbedPlan, plan
 from stillroom_server.inference.registry_models import classifier_pool
@@ -520,6 +521,54 @@ def test_a_stream_answers_in_order_and_survives_bad_items(server: Serving) -> No
     ]
     ids = [answer.correlation_id for answer in answers]
     assert ids == ["no model", "1", "", "2", "", "empty", "big", "bad", "3"]
+
+
+def test_large_items_are_answered_as_alone_whatever_is_beside_them(
+    server: Serving, stub: ClassificationServiceStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[int] = []
+    together = Classifier.classify_together
+
+    def watch(self: Classifier, lists: Any, how: Any = None) -> Any:
+        groups.append(len(lists))
+        return together(self, lists, how)
+
+    monkeypatch.setattr(Classifier, "classify_together", watch)
+    call = server.channel.stream_stream(
+        "/stillroom.v1.ClassificationService/ClassifyStream",
+        response_deserializer=pb.ClassifyStreamResponse.FromString,
+    )
+    uncut = pb.ClassifyOptions(truncate=False)
+    top = pb.ClassifyOptions(top_k=2)
+    long = "card " * 600
+    requests = []
+    for index in range(40):
+        texts = [f"{text} {index}{' please' * 8}" for text in TEXTS * 10]
+        if index % 10 == 7:
+            texts[5] = long
+        requests.append(
+            pb.ClassifyStreamRequest(
+                model="multi" if index > 30 else "c",
+                texts=texts,
+                options=uncut if index < 15 else top if index < 20 else None,
+                correlation_id=str(index),
+            )
+        )
+    answers = list(call(iter([each.SerializeToString() for each in requests])))
+    assert [answer.correlation_id for answer in answers] == list(map(str, range(40)))
+    assert max(groups) > 1
+    for index, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+        if index == 7:
+            details = Details(answer.error)
+            assert (details.info.reason, details.field) == ("TEXT_TOO_LONG", "texts[5]")
+            continue
+        alone = pb.ClassifyRequest(model=request.model, texts=request.texts)
+        if request.HasField("options"):
+            alone.options.CopyFrom(request.options)
+        wanted = stub.Classify(alone).classifications
+        for found in (wanted, answer.classifications):
+            found.ClearField("timings")
+        assert wanted == answer.classifications
 
 
 def test_two_requests_never_influence_each_other(

@@ -9,7 +9,7 @@ from stillroom.v1 import classification_service_pb2 as pb
 from stillroom.v1 import common_pb2
 from stillroom.v1 import embedding_service_pb2 as embedding
 from stillroom_registry.errors import InvalidArgument
-from stillroom_server.inference.classifier.classifier import Classified, ClassifyTimings
+from stillroom_server.inference.classifier.classified import Classified, ClassifyTimings
 from stillroom_server.inference.classifier.head import Task
 from stillroom_server.inference.classifier.one_text import OneAnswer
 from stillroom_server.inference.classifier.plans import (

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stillroom_server.rpc.pipeline import LARGE_BYTES, Pending, Started, in_order
+from stillroom_server.rpc.pipeline import LARGE_BYTES, Joint, Pending, Started, in_order
 
 
 class Stream:
@@ -125,6 +125,100 @@ async def test_an_error_of_a_request_read_ahead_comes_in_its_turn(stream: Stream
     assert await anext(answers) == b"a" * LARGE_BYTES
     with pytest.raises(ConnectionError):
         await anext(answers)
+
+
+class Lists:
+    """Joint items; ``finished`` has the letters of those that were finished together."""
+
+    def __init__(self) -> None:
+        self.finished: list[str] = []
+        self.answers: list[str] = []
+
+    async def start(self, data: bytes) -> Started:
+        """Small letters are joint, capital ones answered at once."""
+        letter = chr(data[0])
+        return Joint(letter, cost=1, size=10) if letter.islower() else letter.encode()
+
+    def finish(self, letters: list[str]) -> list[bytes]:
+        self.finished.append("".join(letters))
+        return [letter.encode() for letter in letters]
+
+    async def run(self, letters: str, window: int = 4, cost: int = 9, max_bytes: int = 99) -> None:
+        async def requests() -> AsyncIterator[bytes]:
+            for letter in letters:
+                yield letter.encode() * LARGE_BYTES
+
+        answers = in_order(
+            requests(),
+            self.start,
+            window=window,
+            max_bytes=max_bytes,
+            finish=self.finish,
+            max_cost=cost,
+        )
+        async for answer in answers:
+            self.answers.append(answer.decode())
+        assert "".join(self.answers) == letters
+
+
+@pytest.mark.parametrize(
+    ("letters", "limits", "groups"),
+    [
+        ("abcdefg", {}, ["abc", "def", "g"]),
+        ("abcdefg", {"window": 3}, ["ab", "cd", "ef", "g"]),
+        ("abcdefg", {"window": 2}, list("abcdefg")),
+        ("abcdefg", {"window": 1}, list("abcdefg")),
+        ("abcdefg", {"cost": 2}, ["ab", "cd", "ef", "g"]),
+        ("abcdefg", {"max_bytes": 20}, ["ab", "cd", "ef", "g"]),
+        ("abXcYZd", {}, ["ab", "c", "d"]),
+        ("a", {}, ["a"]),
+    ],
+)
+async def test_joint_items_that_are_there_are_finished_together(
+    letters: str, limits: dict[str, int], groups: list[str]
+) -> None:
+    lists = Lists()
+    await lists.run(letters, **limits)
+    assert lists.finished == groups
+
+
+async def test_a_joint_item_waits_for_nobody_who_sends_one_by_one(stream: Stream) -> None:
+    lists = Lists()
+    large = {letter: letter.encode() * LARGE_BYTES for letter in "ab"}
+    answers = in_order(
+        stream.requests(),
+        lists.start,
+        window=4,
+        max_bytes=99,
+        finish=lists.finish,
+        max_cost=9,
+        patience=1000.0,
+    )
+    for letter in "ab":
+        answer = asyncio.create_task(anext(answers))
+        await settle()
+        stream.send(large[letter])
+        assert await asyncio.wait_for(answer, 10) == letter.encode()
+    assert lists.finished == ["a", "b"]
+    await answers.aclose()
+
+
+async def test_joint_items_take_their_turn_behind_pending_ones(stream: Stream) -> None:
+    lists = Lists()
+
+    async def start(data: bytes) -> Started:
+        return await (stream.start(data) if data.isupper() else lists.start(data))
+
+    stream.send(b"A", b"b", b"C", None)
+    answers = in_order(
+        stream.requests(), start, window=4, max_bytes=99, finish=lists.finish, max_cost=9
+    )
+    task = asyncio.create_task(anext(answers))
+    await settle()
+    assert lists.finished == ["b"]
+    for letter in (b"A", b"C"):
+        stream.done[letter].set()
+    assert [await task, *[answer async for answer in answers]] == [b"A", b"b", b"C"]
 
 
 async def test_an_answer_leaves_while_the_next_request_is_not_there(stream: Stream) -> None:

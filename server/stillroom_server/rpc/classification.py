@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from typing import NamedTuple
 
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import ServiceDescriptor
@@ -19,7 +20,8 @@ from stillroom_registry.errors import (
     StillroomError,
 )
 from stillroom_registry.registry import Registry
-from stillroom_server.inference.classifier.classifier import Classified, Classifier
+from stillroom_server.inference.classifier.classified import Classified
+from stillroom_server.inference.classifier.classifier import Classifier
 from stillroom_server.inference.classifier.plans import ClassifyPlan
 from stillroom_server.inference.registry_models import ClassifierPool, LoadedClassifier
 from stillroom_server.observability.metrics import ClassifyMetrics
@@ -32,7 +34,7 @@ from stillroom_server.rpc.classify_answers import ClassifyAnswers
 from stillroom_server.rpc.classify_messages import Request
 from stillroom_server.rpc.embedding import INLINE_CHARACTERS
 from stillroom_server.rpc.one_text import Plain
-from stillroom_server.rpc.pipeline import Pending, Started, in_order
+from stillroom_server.rpc.pipeline import Joint, Pending, Started, in_order
 from stillroom_server.settings import Settings
 from stillroom_server.teachers.teachers import Teachers
 
@@ -40,6 +42,16 @@ DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["ClassificationSe
 # Scores of a large answer, by the head of a classifier on a teacher: beyond it the event loop would
 # be held for longer than about 10 ms.
 _INLINE_SCORES = 1 << 20
+
+
+class _Item(NamedTuple):
+    """A checked item of a stream; ``started`` is when it came."""
+
+    request: pb.ClassifyStreamRequest
+    loaded: LoadedClassifier
+    texts: list[str]
+    how: ClassifyPlan
+    started: float
 
 
 class ClassificationServicer:
@@ -107,6 +119,9 @@ class ClassificationServicer:
                     return self._later(request, model, ready, call)
                 answer = self._plain(request, model, self._stream, ready)
                 if answer is None:
+                    joint = None if ready is None else self._joint(request, ready)
+                    if joint is not None:
+                        return joint
                     answer = await self._classify(request, model, self._stream, call, ready)
             except Exception as error:
                 return self._answers.item_error(error, correlation_id)
@@ -115,10 +130,54 @@ class ClassificationServicer:
 
         window, most = self._settings.max_stream_window, self._stream.value
         with self._admission.stream():
-            answers = in_order(aiter(requests), start, window=window, max_bytes=most)
+            answers = in_order(
+                aiter(requests),
+                start,
+                window=window,
+                max_bytes=most,
+                finish=self._together,
+                max_cost=INLINE_CHARACTERS,
+            )
             async with contextlib.aclosing(answers):
                 async for answer in answers:
                     yield answer
+
+    def _joint(self, request: pb.ClassifyStreamRequest, ready: LoadedClassifier) -> Joint | None:
+        """Several texts for a static student, as few as the event loop does itself."""
+        texts = list(request.texts)
+        cost = ready.served.cost(texts)
+        if len(texts) < 2 or cost > INLINE_CHARACTERS:
+            return None
+        started = self._answers.clock()
+        embed_messages.check(request, self._settings)
+        how = ready.served.plan(classify_messages.options(request))
+        size = self._most_bytes(len(texts), ready.served, how)
+        self._stream.check(size)
+        return Joint(_Item(request, ready, texts, how, started), cost, size)
+
+    def _together(self, items: list[_Item]) -> list[bytes]:
+        """Their answers; errors of single ones are theirs alone."""
+        first = items[0]
+        results: list[Classified | None] = [None] * len(items)
+        if all(
+            each.loaded is first.loaded and each.request.options == first.request.options
+            for each in items
+        ):
+            with contextlib.suppress(Exception):  # which it is turns out below
+                texts = [each.texts for each in items]
+                results[:] = first.loaded.served.classify_together(texts, first.how)
+        return [self._answered(*each) for each in zip(items, results, strict=True)]
+
+    def _answered(self, item: _Item, result: Classified | None) -> bytes:
+        try:
+            result = result or item.loaded.served.classify(item.texts, item.how)
+            answer = self._answers.classified(
+                item.request, item.loaded, result, item.how, item.started
+            )
+        except Exception as error:
+            return self._answers.item_error(error, item.request.correlation_id)
+        self._answers.item_done()
+        return answer
 
     def _later(
         self, request: pb.ClassifyStreamRequest, model: str, ready: LoadedClassifier, call: Call

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from stillroom.v1 import classification_service_pb2 as pb
-from stillroom_server.inference.classifier.classifier import Classified, Classifier
+from stillroom_server.inference.classifier.classified import Classified
+from stillroom_server.inference.classifier.classifier import Classifier
 from stillroom_server.inference.classifier.plans import ClassifyPlan
 from stillroom_server.inference.registry_models import LoadedClassifier
 from stillroom_server.observability.metrics import ClassifyMetrics

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stillroom.v1 import classification_service_pb2 as pb
-from stillroom_server.inference.classifier.classifier import Classified
+from stillroom_server.inference.classifier.classified import Classified
 from stillroom_server.inference.classifier.one_text import OneAnswer
 from stillroom_server.inference.classifier.plans import (
     DEFAULT_CLASSIFY_OPTIONS,

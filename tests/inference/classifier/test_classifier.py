@@ -156,6 +156,36 @@ def test_requests_at_once_do_not_influence_each_other(tmp_path: Path) -> None:
         assert one.probabilities.tolist() == other.probabilities.tolist()
 
 
+@pytest.mark.parametrize("hidden", [(), (7,)])
+@pytest.mark.parametrize("task", [SINGLE, MULTI])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"top_k": 3}, {"include_embeddings": True}, {"abstention_threshold": 0.4}],
+)
+def test_lists_together_are_classified_as_alone_to_the_bit(
+    tmp_path: Path, task: str, hidden: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    classifier = Classifier.load(write_tiny(tmp_path / "c", task=task, hidden=hidden))
+    how = classifier.plan(ClassifyOptions(**options))
+    lists = [TEXTS[:2], TEXTS * 9, ["", "card"], TEXTS[::-1] * 30]
+    together = classifier.classify_together(lists, how)
+    for texts, found in zip(lists, together, strict=True):
+        alone = classifier.classify(texts, how)
+        for column in found._fields[:-1]:
+            one, other = getattr(found, column), getattr(alone, column)
+            assert (one is None) == (other is None), column
+            if one is not None:
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other, err_msg=column)
+        assert all(seconds >= 0 for seconds in found.timings)
+    total = sum(found.timings.infer for found in together)
+    shares = [found.timings.infer / total for found in together]
+    texts = sum(map(len, lists))
+    assert shares == pytest.approx([len(each) / texts for each in lists])
+    with pytest.raises(InvalidArgument):
+        classifier.classify_together([["a", "b"], ["fine", "\ud800"]], how)
+
+
 def test_a_head_on_a_teacher_takes_its_vectors(tmp_path: Path) -> None:
     arrays = HeadArrays(layers(6))
     write_classifier(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
-from stillroom_server.inference.classifier.answers import Bools, Int32, answer
+from stillroom_server.inference.classifier.answers import answer
+from stillroom_server.inference.classifier.classified import Classified, ClassifyTimings, share_of
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
 from stillroom_server.inference.classifier.head import Head
 from stillroom_server.inference.classifier.one_text import OneLabel
@@ -33,33 +34,6 @@ from stillroom_server.inference.options import EmbedPlan
 from stillroom_server.inference.results import EmbedResult, Warnings
 from stillroom_server.inference.transformer.embedder import TransformerEmbedder
 from stillroom_server.inference.transformer.lanes import Lanes
-
-
-class ClassifyTimings(NamedTuple):
-    """Seconds a phase."""
-
-    tokenize: float
-    infer: float
-    head: float
-    queue: float = 0.0
-
-
-class Classified(NamedTuple):
-    """n texts, in the order they came. The first six columns are those of ``answers.Answers``;
-    tokens int32 (n,), truncated bool (n,) and warnings uint8 (n,) are as in EmbedResult; vectors
-    float32 (n, d) that the head read, None unless asked for."""
-
-    label_counts: Int32
-    label_indices: Int32
-    probabilities: Float32
-    applies: Bools | None
-    confidences: Float32
-    abstained: Bools | None
-    tokens: Int32
-    truncated: Bools
-    warnings: Warnings
-    vectors: Float32 | None
-    timings: ClassifyTimings
 
 
 class Classifier:
@@ -157,6 +131,29 @@ class Classifier:
             return self.submit(texts, how, wait=True).result()
         if embedder is None:
             raise self._no_vectors()
+        (classified,) = self._classify(embedder, texts, (slice(0, len(texts)),), how)
+        return classified
+
+    def classify_together(
+        self, lists: Sequence[Sequence[str]], how: ClassifyPlan | None = None
+    ) -> list[Classified]:
+        """``classify`` of each list, of two texts or more, to the bit, in less time than one by
+        one. Raises what that raises of any, which does not say of which. Not for classifiers that
+        need lanes or a teacher."""
+        if not isinstance(self._embedder, StudentEmbedder):
+            raise TypeError("only classifiers on static students classify lists together")
+        ends = list(accumulate(map(len, lists), initial=0))
+        parts = [slice(*each) for each in pairwise(ends)]
+        texts = list(chain.from_iterable(lists))
+        return self._classify(self._embedder, texts, parts, how or self._default_plan)
+
+    def _classify(
+        self,
+        embedder: StudentEmbedder,
+        texts: Sequence[str],
+        parts: Sequence[slice],
+        how: ClassifyPlan,
+    ) -> list[Classified]:
         clock = self._clock
         start = clock()
         encoding = self._encoding(embedder, how)
@@ -164,15 +161,21 @@ class Classifier:
         tokenized = clock()
         vectors, warnings = embedder.vectors(texts, batch, encoding)
         inferred = clock()
-        answers = answer(self._head.logits(vectors, batch.ids, batch.offsets), warnings, how)
-        return Classified(
-            *answers,
-            batch.lengths.astype(np.int32),
-            batch.truncated,
-            warnings,
-            None if how.element_type is None else vectors,
-            ClassifyTimings(tokenized - start, inferred - tokenized, clock() - inferred),
-        )
+        scores = self._head.logits(vectors, batch.ids, batch.offsets, parts)
+        answers = [answer(scores[part], warnings[part], how) for part in parts]
+        lengths = batch.lengths.astype(np.int32)
+        took = (tokenized - start, inferred - tokenized, clock() - inferred)
+        return [
+            Classified(
+                *each,
+                lengths[part],
+                batch.truncated[part],
+                warnings[part],
+                None if how.element_type is None else vectors[part],
+                share_of(took, part, len(texts)),
+            )
+            for each, part in zip(answers, parts, strict=True)
+        ]
 
     def submit(
         self,

@@ -108,13 +108,29 @@ class Head:
         return self._ngrams is not None
 
     def logits(
-        self, vectors: Float32, ids: Ids | None = None, offsets: Offsets | None = None
+        self,
+        vectors: Float32,
+        ids: Ids | None = None,
+        offsets: Offsets | None = None,
+        parts: Sequence[slice] = (),
     ) -> Float32:
         """Scores float32 (n, K) of vectors (n, d); the caller's own.
 
         ids (total,) and offsets (n + 1,) are the texts' tokens as they were cut; only a head with
-        n-gram features reads them.
+        n-gram features reads them. ``parts``, one after the other, get what each would get alone:
+        the last bit of a product may depend on its size.
         """
+        if len(parts) > 1:
+            out = np.concatenate([self._layered(vectors[part]) for part in parts])
+        else:
+            out = self._layered(vectors)
+        if self._ngrams is not None:
+            if ids is None or offsets is None:
+                raise ValueError("this head reads tokens too")
+            self._ngrams.add_sums(ids, offsets, out)
+        return out
+
+    def _layered(self, vectors: Float32) -> Float32:
         out = vectors
         last = len(self._layers) - 1
         for i, (weights, bias) in enumerate(self._layers):
@@ -122,10 +138,6 @@ class Head:
             out += bias
             if i < last:
                 np.maximum(out, 0, out=out)
-        if self._ngrams is not None:
-            if ids is None or offsets is None:
-                raise ValueError("this head reads tokens too")
-            self._ngrams.add_sums(ids, offsets, out)
         return out
 
 
