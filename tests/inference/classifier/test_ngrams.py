@@ -14,12 +14,10 @@ from stillroom_server.inference.classifier.ngrams import (
     MULTIPLIERS,
     NgramArrays,
     Ngrams,
-    RunCounts,
     blocks,
-    choose_runs,
-    count_runs,
     run_hashes,
 )
+from stillroom_server.inference.classifier.run_counts import RunCounts, choose_runs, count_runs
 
 ROWS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=8)
 

@@ -16,13 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stillroom_server.inference.classifier.ngrams import (
-    NgramArrays,
-    Ngrams,
-    RunCounts,
-    choose_runs,
-    count_runs,
-)
+from stillroom_server.inference.classifier.ngrams import NgramArrays, Ngrams
+from stillroom_server.inference.classifier.run_counts import RunCounts, choose_runs, count_runs
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets
 from stillroom_server.inference.engines.gather import csr_matvecs
 
