@@ -27,8 +27,13 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
 
 
 def normalize_one(vector: npt.NDArray[np.float32]) -> bool:
-    """``normalize`` of one (d,) vector, at a third of the cost."""
-    square = float(vector.dot(vector))
-    if square:
-        np.multiply(vector, square**-0.5, out=vector)
-    return square != 0
+    """``normalize`` of one (d,) vector, at a third of the cost.
+
+    Without BLAS and without a single scalar among the operands: either costs a server some 40 us a
+    call where other code ran meanwhile, though alone both are as fast as this.
+    """
+    length = np.add.reduce(vector * vector, keepdims=True)
+    if not length.item():
+        return False
+    np.divide(vector, np.sqrt(length), out=vector)
+    return True

@@ -137,15 +137,19 @@ class Head:
 
 
 class OneScore:
-    """The scores of one text by a linear head with n-gram features, in three array operations.
+    """The scores of one text by a linear head with n-gram features, in a few array operations.
 
-    ``table`` float32 (R + 1, K) is that of ``ngrams``, with the bias in its first row.
+    ``table`` float32 (R + 1, K) is that of ``ngrams``, with the bias in its first row. The vector
+    is multiplied by the same routine as the runs: see ``numerics.normalize_one`` on BLAS.
     """
 
     def __init__(
         self, weights: Float32, table: Float32, ngrams: Ngrams, multiply: Callable[..., None]
     ) -> None:
-        self._weights = weights
+        self._weights = weights.reshape(-1)
+        self._dimensions = len(weights)
+        self._columns = np.arange(len(weights), dtype=np.int32)
+        self._columns_end = np.array((0, len(weights)), np.int32)
         self._table = table.reshape(-1)
         self._size = table.shape
         self._found = ngrams.of_one
@@ -155,10 +159,12 @@ class OneScore:
         """Scores float32 (K,) of a vector (d,) and the tokens of its text."""
         rows = [0, *self._found(ids)]
         ends, factors = _factors(len(rows))
-        out: Float32 = vector.dot(self._weights)
         size, labels = self._size
+        out, multiply = np.zeros(labels, np.float32), self._multiply
+        end, columns = self._columns_end, self._columns
+        multiply(1, self._dimensions, labels, end, columns, vector, self._weights, out)
         indices = np.array(rows, np.int32)
-        self._multiply(1, size, labels, ends, indices, factors, self._table, out)
+        multiply(1, size, labels, ends, indices, factors, self._table, out)
         return out
 
 

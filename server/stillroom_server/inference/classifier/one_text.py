@@ -7,6 +7,7 @@ ordinary: the general way then decides.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +15,11 @@ import numpy as np
 from stillroom_server.inference.classifier.head import Head
 from stillroom_server.inference.classifier.plans import ClassifyPlan
 from stillroom_server.inference.embedder import StudentEmbedder
-from stillroom_server.inference.engines.base import StudentEngine
+from stillroom_server.inference.engines.base import Float32, StudentEngine
 from stillroom_server.inference.numerics import normalize_one
 from stillroom_server.inference.tokenizers.base import Tokenizer, offsets_of_one
 
-_SAFE = 60.0  # up to here no exponential, and no sum of them, leaves the range of float32
+_FEW_LABELS = 256
 
 
 class OneAnswer(NamedTuple):
@@ -53,7 +54,7 @@ class OneLabel:
         self._logits = head.logits
         self._score_one = head.score_one
         self._max_tokens = max_tokens
-        self._threshold = np.float32(abstention_threshold)
+        self._threshold = abstention_threshold
         self._clock = clock
 
     @classmethod
@@ -99,20 +100,26 @@ class OneLabel:
             scores = self._score_one(vector, ids)
         else:
             scores = self._logits(vector[None], ids, offsets_of_one(tokens))[0]
-        best = int(scores.argmax())
-        top = float(scores[best])
-        if not -_SAFE < top < _SAFE:
-            scores -= scores[best]
-        np.exp(scores, out=scores)
-        probability = scores[best] / np.add.reduce(scores)
+        best, probability = _best(scores)
         end = clock()
         return OneAnswer(
             best,
-            float(probability),
-            bool(probability < self._threshold),
+            probability,
+            probability < self._threshold,
             tokens,
             tokenized - start,
             inferred - tokenized,
             end - inferred,
             end,
         )
+
+
+def _best(scores: Float32) -> tuple[int, float]:
+    """The highest of scores (K,) and its softmax. Of few as plain numbers: a numpy scalar costs
+    more where other code ran meanwhile."""
+    if len(scores) > _FEW_LABELS:
+        best = int(scores.argmax())
+        return best, float(1 / np.exp(scores - scores[best]).sum())
+    values: list[float] = scores.tolist()
+    top = max(values)
+    return values.index(top), 1 / sum([exp(value - top) for value in values])
