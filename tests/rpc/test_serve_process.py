@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,15 +133,21 @@ def test_a_request_in_flight_is_finished_while_draining(tmp_path: Path) -> None:
             watch = health.Watch(health_pb2.HealthCheckRequest())
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
 
+            in_flight = threading.Event()
+
             def items() -> Iterator[pb.EmbedStreamRequest]:
                 yield pb.EmbedStreamRequest(model="s", texts=["my card"])
+                assert in_flight.wait(60)
                 running.send_signal(signal.SIGTERM)
                 assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
                 watch.cancel()
                 asked.append("while draining")
                 yield pb.EmbedStreamRequest(texts=["my new card"])
 
-            answers = list(EmbeddingServiceStub(channel).EmbedStream(items()))
+            stream = EmbeddingServiceStub(channel).EmbedStream(items())
+            answers = [next(stream)]
+            in_flight.set()
+            answers += stream
         assert asked
         assert [answer.embeddings.token_counts[0] for answer in answers] == [2, 3]
         assert running.wait(60) == 0
