@@ -11,6 +11,7 @@ from stillroom_registry.errors import InvalidArgument
 from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_registry.relations import COPY
+from stillroom_server.imports.attempts import attempt_folder
 from stillroom_server.imports.faithful import copy_version
 from stillroom_server.imports.probe import ProbedTokenizer, probe_tokenizer
 from stillroom_server.imports.recognize import (
@@ -88,7 +89,7 @@ class ImportExecutor:
         transaction. ``marks`` are added to the version's metadata."""
         name = check_model_name(str(request.get("name") or ""), "name")
         source = parse_source(request.get("source"))
-        folder = _empty(context.workspace / f"attempt-{context.attempt}")
+        folder = attempt_folder(context.workspace, context.attempt)
 
         def on_progress(done: int, total: int) -> None:
             context.check_cancelled()
@@ -195,12 +196,6 @@ class ImportExecutor:
         for left in (folder, context.workspace / "download"):
             shutil.rmtree(left, ignore_errors=True)  # else the workspace's end takes it along
         return version, result(version)
-
-
-def _empty(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _check_kind(wanted: object, recognized: Recognized) -> None:

@@ -21,6 +21,7 @@ from stillroom_registry.names import check_model_name
 from stillroom_registry.registry import ModelKind, ModelVersion, Registry
 from stillroom_registry.relations import COPY
 from stillroom_server.imports.archive import unpack_upload
+from stillroom_server.imports.attempts import attempt_folder
 from stillroom_server.imports.origins import Origin
 from stillroom_server.imports.peers import PeerVersion, mismatch
 from stillroom_server.imports.probe import probe_tokenizer
@@ -72,9 +73,7 @@ def copy_version(
         raise InvalidArgument(
             "a copy comes by an upload", reason="SOURCE_REQUIRED", field="source.upload"
         )
-    folder = context.workspace / f"attempt-{context.attempt}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = attempt_folder(context.workspace, context.attempt)
     _unpack(source.file, folder, told, budget, context)
     context.progress("verify", 0, 2, unit="checks")
     origin = Origin.of(registry, told)
