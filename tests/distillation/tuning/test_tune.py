@@ -61,7 +61,7 @@ def test_pairs_hear_what_order_says(tuned: Tuned, tmp_path: Path) -> None:
     assert tuned.facts["grown_pairs"] > 0
     assert deaf.facts["grown_pairs"] == 0
     assert np.allclose(embed(deaf, said), embed(deaf, unsaid), atol=1e-6)
-    assert (embed(tuned, said) * embed(tuned, unsaid)).sum() < 0.9
+    assert (embed(tuned, said) * embed(tuned, unsaid)).sum() < 0.97
     assert cosine(tuned, NEW_TEXTS) > cosine(deaf, NEW_TEXTS)
 
 

@@ -14,7 +14,7 @@ from stillroom_server.distillation.tuning.compose import Composer, shares
 from stillroom_server.distillation.tuning.work import surveyed
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
-_FORMAT = 1  # another number: other texts
+_FORMAT = 2  # another number: other texts
 
 
 def with_composed(

@@ -22,7 +22,7 @@ DEFAULT_HELD_OUT = 0.05
 DEFAULT_WORDS = 2_000
 DEFAULT_PAIRS = 8_000
 DEFAULT_PREFIXES = (32, 64, 128)
-COMPOSED_SHARE = 0.45
+COMPOSED_SHARE = 0.7
 """Of the texts to learn from, so many are composed of them besides (see ``compose``)."""
 MOST_COMPOSED = 32_768
 _MOST_EPOCHS = 10_000

@@ -26,6 +26,13 @@ from stillroom_server.distillation.tuning.protocols import (
     Features,
     Shard,
 )
+from stillroom_server.distillation.tuning.settling import (
+    PAIR_SETTLING,
+    RARE,
+    RARE_SHARE,
+    SETTLING,
+    settled,
+)
 from stillroom_server.distillation.tuning.targets import unit
 from stillroom_server.distillation.tuning.threads import Sparse, sparse_times
 from stillroom_server.distillation.tuning.work import Work
@@ -33,8 +40,6 @@ from stillroom_server.distillation.vocabulary import StudentVocabulary
 
 PHASES = ("prepare", "fit", "train")
 TEMPER = 0.15
-SETTLING = 30.0
-"""Occurrences at which a row is as near to what training made of it as to the closed form."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,8 @@ def tune(
     )
     state = trainer.run(work.fitted)
     usage = work.training.usage(context.check_cancelled)
-    settled = _settled(state.best, work.fitted(), usage)
-    table = sparse_times(work.expansion, _tempered(settled, material.judge[0]))
+    table = settled(state.best, work.fitted(), usage, len(work.vocabulary.pairs))
+    table = sparse_times(work.expansion, _tempered(table, material.judge[0]))
     table[list(vocabulary.silent)] = 0.0
     facts = {
         "dimensions": dimensions,
@@ -127,17 +132,11 @@ def tune(
         "temperature": objective.TEMPERATURE,
         "prior": start.PRIOR,
         "settling": SETTLING,
+        "pair_settling": PAIR_SETTLING,
+        "rare": RARE,
+        "rare_share": RARE_SHARE,
     }
     return Tuned(table, work.vocabulary.tokenizer_json, work.axes, facts)
-
-
-def _settled(
-    trained: NDArray[np.float32], fitted: NDArray[np.float32], usage: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Takes each trained row (rows, d) back to the closed form, the further the less it was seen:
-    what few texts taught it is mostly about those. ``usage`` (rows,) are occurrences."""
-    share = (usage / (usage + SETTLING)).astype(np.float32)[:, None]
-    return np.asarray(fitted + (trained - fitted) * share, dtype=np.float32)
 
 
 def _tempered(table: NDArray[np.float32], texts: Sparse) -> NDArray[np.float32]:
