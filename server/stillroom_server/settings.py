@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     student_engine: Literal["auto", "onnxruntime", "gather"] = Field(
         "auto", description="what turns ids into vectors"
     )
-    tokenizer_engine: Literal["auto", "huggingface", "nanotoken"] = Field(
+    tokenizer_engine: Literal["auto", "huggingface", "nanotoken", "nanotoken-pairs"] = Field(
         "auto", description="what turns texts into ids"
     )
     model_memory_bytes: int = Field(

@@ -115,7 +115,7 @@ def test_an_engine_that_differs_is_not_used(
     monkeypatch: pytest.MonkeyPatch, engine: type[Wrong], what: str
 ) -> None:
     monkeypatch.setattr(choose, "check_texts", few_texts)
-    engines = {engine.name: FastEngine(engine, "no-such-distribution")}
+    engines = {engine.name: FastEngine(engine, ("no-such-distribution",))}
     for name in ("auto", engine.name):
         chosen = choose_tokenizer(wordpiece(), name, verdicts=MemoryVerdicts(), engines=engines)
         assert chosen.engine.name == "huggingface"

@@ -106,10 +106,10 @@ class StudentEmbedder:
     ) -> StudentEmbedder:
         """Load the student in ``folder``; blocks for 0.1 to 3 s, so call it off an event loop.
 
-        ``engine``: auto, onnxruntime or gather; ``tokenizer``: auto, huggingface or nanotoken.
-        ``cache`` is a private folder that keeps the verdicts of the load-time checks; without it
-        they last as long as the process. ``digests`` as in ``choose_engine``; ``blame`` as in
-        ``StudentFiles.load``.
+        ``engine``: auto, onnxruntime or gather; ``tokenizer``: auto, huggingface, nanotoken or
+        nanotoken-pairs. ``cache`` is a private folder that keeps the verdicts of the load-time
+        checks; without it they last as long as the process. ``digests`` as in ``choose_engine``;
+        ``blame`` as in ``StudentFiles.load``.
         """
         files = StudentFiles.load(folder, blame=blame)
         verdicts = FileVerdicts(cache) if cache else MemoryVerdicts()

@@ -23,7 +23,10 @@ from stillroom_server.teachers.teachers import Teachers
 from stillroom_server.teachers.values import LoadedTeacher
 
 DESCRIPTOR: ServiceDescriptor = pb.DESCRIPTOR.services_by_name["ServerService"]
-_LIBRARIES = ("grpcio", "numpy", "onnxruntime", "protobuf", "scipy", "tokenizers", "nanotoken")
+_LIBRARIES = (
+    *("grpcio", "numpy", "onnxruntime", "protobuf", "scipy", "tokenizers", "nanotoken"),
+    "daachorse",
+)
 _TRAINING_LIBRARIES = ("torch", "transformers", "onnx", "huggingface-hub")
 _NATIVE_FLAGS = {
     "avx512_bf16": "bf16",

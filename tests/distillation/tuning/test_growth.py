@@ -60,10 +60,10 @@ def test_words_of_letters_are_found_by_the_model_itself() -> None:
 
 
 def test_the_fast_tokenizer_serves_pairs() -> None:
-    pytest.importorskip("nanotoken")
+    pytest.importorskip("daachorse")
     base = build_vocabulary(teachers.tokenizer("wordpiece").to_str())
     chosen = choose_tokenizer(grow(base, WORDS, PAIRS).tokenizer_json)
-    assert chosen.engine.name == "nanotoken", chosen.reason
+    assert chosen.engine.name == "nanotoken-pairs", chosen.reason
 
 
 def test_counts_words_and_pairs_as_they_will_be_matched() -> None:

@@ -16,8 +16,8 @@ from stillroom_server.operations.settings import all_cores
 CPUINFO = Path("/proc/cpuinfo")
 _REVISION = 1  # raise when probes measure something else by the same names
 _LIBRARIES = (
-    *("numpy", "scipy", "torch", "transformers", "tokenizers", "nanotoken", "onnxruntime"),
-    "stillroom",
+    *("numpy", "scipy", "torch", "transformers", "tokenizers", "nanotoken", "daachorse"),
+    *("onnxruntime", "stillroom"),
 )
 
 

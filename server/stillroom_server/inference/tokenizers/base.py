@@ -50,7 +50,8 @@ TokenizerFactory = Callable[[str], Tokenizer]
 
 
 class Unsupported(Exception):
-    """This engine does not do that tokenizer, or is not installed; the text says which."""
+    """This engine does not do that tokenizer, or is not installed; the text says which, and nothing
+    where nobody would expect it to."""
 
 
 class TokenBatch(NamedTuple):

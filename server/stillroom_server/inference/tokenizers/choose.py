@@ -13,22 +13,24 @@ from stillroom_server.inference.tokenizers.base import Tokenizer, TokenizerFacto
 from stillroom_server.inference.tokenizers.equality import check_texts, difference
 from stillroom_server.inference.tokenizers.huggingface import HuggingFaceTokenizer
 from stillroom_server.inference.tokenizers.nano import NanoTokenizer
+from stillroom_server.inference.tokenizers.paired import PairedTokenizer
 from stillroom_server.inference.verdicts import MemoryVerdicts, Verdicts, versions
 
 REFERENCE = HuggingFaceTokenizer.name
 AUTO = "auto"
-_CHECK_REVISION = 1  # raise when the check's texts change, so that old verdicts lapse
+_CHECK_REVISION = 1  # raise when its texts or our engines change, so that old verdicts lapse
 
 
 class FastEngine(NamedTuple):
     """An engine that must prove itself: how to build it, and what its behavior depends on."""
 
     build: TokenizerFactory
-    distribution: str
+    distributions: tuple[str, ...]
 
 
 FAST_ENGINES: dict[str, FastEngine] = {
-    NanoTokenizer.name: FastEngine(NanoTokenizer, "nanotoken"),
+    PairedTokenizer.name: FastEngine(PairedTokenizer, ("nanotoken", "daachorse")),
+    NanoTokenizer.name: FastEngine(NanoTokenizer, ("nanotoken",)),
 }
 """Candidates by name, the preferred first."""
 
@@ -76,14 +78,14 @@ def choose_tokenizer(
         if outcome["equal"] == "yes":
             return ChosenTokenizer(engine, outcome["reason"])
         refusals.append(outcome["reason"])
-    return ChosenTokenizer(HuggingFaceTokenizer(tokenizer_json), "; ".join(refusals))
+    return ChosenTokenizer(HuggingFaceTokenizer(tokenizer_json), "; ".join(filter(None, refusals)))
 
 
 def _verdict(
     engine: Tokenizer, spec: FastEngine, tokenizer_json: str, verdicts: Verdicts
 ) -> Mapping[str, str]:
     digest = hashlib.sha256(tokenizer_json.encode()).hexdigest()
-    libraries = versions("tokenizers", spec.distribution)
+    libraries = versions("tokenizers", *spec.distributions)
     key = f"tokenizer {engine.name} {_CHECK_REVISION} {libraries} {digest}"
     known = _this_process.get(key) or verdicts.get(key)
     if known is None or not {"equal", "reason"} <= known.keys():
