@@ -164,9 +164,9 @@ class Lists:
 @pytest.mark.parametrize(
     ("letters", "limits", "groups"),
     [
-        ("abcdefg", {}, ["abc", "def", "g"]),
-        ("abcdefg", {"window": 3}, ["ab", "cd", "ef", "g"]),
-        ("abcdefg", {"window": 2}, list("abcdefg")),
+        ("abcdefg", {}, ["abcdefg"]),
+        ("abcdefg", {"cost": 3}, ["abc", "def", "g"]),
+        ("abcdefg", {"cost": 3, "window": 2}, ["abc", "def", "g"]),
         ("abcdefg", {"window": 1}, list("abcdefg")),
         ("abcdefg", {"cost": 2}, ["ab", "cd", "ef", "g"]),
         ("abcdefg", {"max_bytes": 20}, ["ab", "cd", "ef", "g"]),

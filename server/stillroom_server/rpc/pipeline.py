@@ -53,8 +53,9 @@ async def in_order(
     ``start`` answers at once, or with work that goes on while further requests are read: up to
     ``window`` of them, and while the answers ahead have fewer than ``max_bytes``. Where nothing is
     pending, one more is read while a large one is answered; reading after a small one costs no
-    task. Large joint items that are there by then are finished together, up to ``max_cost``.
-    Closing it cancels what is pending.
+    task. Large joint items that are there by then are finished together, as many as come to
+    ``max_cost`` and ``max_bytes``; none are with a ``window`` of 1. Closing it cancels what is
+    pending.
     """
     pending: deque[Pending] = deque()
     reader = _Reader(requests)
@@ -80,7 +81,7 @@ async def in_order(
                     pending.append(started)
                 else:
                     group = [started]
-                    while held is None and len(group) + 1 < window and reader.reading is not None:
+                    while held is None and window > 1 and reader.reading is not None:
                         if sent_ahead and not reader.reading.done():
                             await asyncio.wait((reader.reading,), timeout=patience)
                         if not reader.arrived():

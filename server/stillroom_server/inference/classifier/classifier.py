@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomError
-from stillroom_server.inference.classifier.answers import answer
+from stillroom_server.inference.classifier.answers import answer, answer_each
 from stillroom_server.inference.classifier.classified import Classified, ClassifyTimings, share_of
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
 from stillroom_server.inference.classifier.head import Head
@@ -162,7 +162,7 @@ class Classifier:
         vectors, warnings = embedder.vectors(texts, batch, encoding)
         inferred = clock()
         scores = self._head.logits(vectors, batch.ids, batch.offsets, parts)
-        answers = [answer(scores[part], warnings[part], how) for part in parts]
+        answers = answer_each(scores, warnings, how, parts)
         lengths = batch.lengths.astype(np.int32)
         took = (tokenized - start, inferred - tokenized, clock() - inferred)
         return [

@@ -116,7 +116,9 @@ class Head:
         the last bit of a product may depend on its size.
         """
         if len(parts) > 1:
-            out = np.concatenate([self._layered(vectors[part]) for part in parts])
+            out = np.empty((len(vectors), self.outputs), np.float32)
+            for part in parts:
+                self._layered(vectors[part], out[part])
         else:
             out = self._layered(vectors)
         if self._ngrams is not None:
@@ -125,11 +127,11 @@ class Head:
             self._ngrams.add_sums(ids, offsets, out)
         return out
 
-    def _layered(self, vectors: Float32) -> Float32:
+    def _layered(self, vectors: Float32, into: Float32 | None = None) -> Float32:
         out = vectors
         last = len(self._layers) - 1
         for i, (weights, bias) in enumerate(self._layers):
-            out = out @ weights
+            out = np.matmul(out, weights, out=into if i == last else None)
             out += bias
             if i < last:
                 np.maximum(out, 0, out=out)
