@@ -26,10 +26,12 @@ from benchmarks.worker import Worker, worker
 from stillroom import Client
 
 BANKING77, TREC, TUNED = "banking77", "trec", "tuned"
+ON_TUNED = f"{BANKING77}-on-{TUNED}"
 SETS = (BANKING77, TREC)
 FEW = 8  # examples a class
 AT = 256
 OURS, LIBRARY = "stillroom", "model2vec"
+OURS_TUNED = f"{OURS}, on {TUNED}"
 _BLOCK = 100  # calls of one model before it is the other's turn
 
 Say = Callable[[str], None]
@@ -78,16 +80,17 @@ def run(knobs: Knobs, data: Data, say: Say) -> Report:
                 name: _train(client, library, name, sets[name], files[name], say)
                 for name in reversed(SETS)
             }
+            say("distilling with the corpus")
+            size = knobs.dimensions
+            client.distill("teacher", TUNED, corpus=data.corpus(), dimensions=size).result()
+            client.train_classifier(ON_TUNED, TUNED, _pairs(sets[BANKING77][0])).result()
             texts = workspace / "texts.json"
             texts.write_text(json.dumps(sets[BANKING77][1].texts))
             with _sides(server, library, texts) as sides:
                 cases: list[Case] = [(OURS, batch) for batch in knobs.batches if batch > 1]
-                cases += [(LIBRARY, None), (LIBRARY, AT)]
+                cases += [(OURS_TUNED, AT), (LIBRARY, None), (LIBRARY, AT)]
                 spans = alternate(sides, cases, len(sets[BANKING77][1].texts), knobs, say)
                 single = _single(sides[OURS].asked, knobs, say)
-            say("distilling with the corpus")
-            size = knobs.dimensions
-            client.distill("teacher", TUNED, corpus=data.corpus(), dimensions=size).result()
             few = {each: _few(client, each, *sets[BANKING77], say) for each in (STUDENT, TUNED)}
     served = {case: summarize(done) for case, done in spans.items()}
     return _report(knobs, trained, few, served, single)
@@ -156,13 +159,12 @@ def _pairs(part: Labeled) -> list[tuple[str, str]]:
 @contextmanager
 def _sides(server: Serving, library: Worker, texts: Path) -> Iterator[dict[str, Side]]:
     with ExitStack() as stack:
-        module = "benchmarks.sides.classify_client"
-        arguments = (str(texts), BANKING77, STUDENT, server.address)
-        client = stack.enter_context(worker(module, *arguments))
-        yield {
-            OURS: Side(client, {"server": server.pid, "client": client.pid}, {}),
-            LIBRARY: Side(library, {"library": library.pid}, {}),
-        }
+        sides = {LIBRARY: Side(library, {"library": library.pid}, {})}
+        for side, classifier in ((OURS, BANKING77), (OURS_TUNED, ON_TUNED)):
+            arguments = (str(texts), classifier, STUDENT, server.address)
+            client = stack.enter_context(worker("benchmarks.sides.classify_client", *arguments))
+            sides[side] = Side(client, {"server": server.pid, "client": client.pid}, {})
+        yield sides
 
 
 def _single(client: Worker, knobs: Knobs, say: Say) -> dict[str, list[float]]:

@@ -18,7 +18,7 @@ from stillroom_registry.errors import DataLoss, FailedPrecondition, StillroomErr
 from stillroom_server.inference.engines.base import Float32, Scale, StudentEngine
 from stillroom_server.inference.engines.choose import ChosenEngine, choose_engine
 from stillroom_server.inference.lazy import Lazy
-from stillroom_server.inference.numerics import normalize
+from stillroom_server.inference.numerics import inverse_lengths, normalize
 from stillroom_server.inference.one_text import OneText
 from stillroom_server.inference.options import DEFAULT_OPTIONS, EmbedOptions, EmbedPlan, plan
 from stillroom_server.inference.results import (
@@ -184,8 +184,18 @@ class StudentEmbedder:
         self, texts: Sequence[str], batch: TokenBatch, how: EmbedPlan
     ) -> tuple[Float32, Warnings]:
         """The vectors of those tokens and the warnings of the texts; the second half."""
-        vectors, warnings = self._vectors(batch, how)
-        return vectors, with_empty_texts(warnings, texts) if how.prompt else warnings
+        vectors = self._pooled(batch, how)
+        complete = how.normalize and normalize(vectors)
+        return vectors, self._finished(texts, batch, how, vectors, complete)
+
+    def scaled_vectors(
+        self, texts: Sequence[str], batch: TokenBatch, how: EmbedPlan
+    ) -> tuple[Float32, Float32 | None, Warnings]:
+        """``vectors`` (n, d) before each is multiplied by its factor of (n,), for who sooner scales
+        what they are multiplied by; None: there are none."""
+        vectors = self._pooled(batch, how)
+        factors, complete = inverse_lengths(vectors) if how.normalize else (None, False)
+        return vectors, factors, self._finished(texts, batch, how, vectors, complete)
 
     def tokenize(self, texts: Sequence[str], max_tokens: int | None = None) -> list[TokenizedText]:
         """Show how texts split into tokens, by the reference tokenizer; ``max_tokens`` of each."""
@@ -214,17 +224,30 @@ class StudentEmbedder:
         except BaseException as failure:  # a panic of compiled code is no Exception
             raise encoding_error(texts, failure) from failure
 
-    def _vectors(self, batch: TokenBatch, how: EmbedPlan) -> tuple[Float32, Warnings]:
+    def _pooled(self, batch: TokenBatch, how: EmbedPlan) -> Float32:
         engine = self._engine
         if not how.normalize and self._unnormalized is not None:
             engine = self._unnormalized
         vectors = engine.pool(batch.ids, batch.offsets)
         if how.dimensions < self.dimensions:
             vectors = np.ascontiguousarray(vectors[:, : how.dimensions])
-        if how.normalize and normalize(vectors):
+        return vectors
+
+    def _finished(
+        self,
+        texts: Sequence[str],
+        batch: TokenBatch,
+        how: EmbedPlan,
+        vectors: Float32,
+        complete: bool,
+    ) -> Warnings:
+        """The texts' warnings; divides sums that are to be means."""
+        if complete:
             # No row is zero, so every text has a known token, and nothing needs counting.
-            return vectors, warnings_of(batch.lengths, None)
-        known = batch.lengths - count(batch.ids, batch.offsets, self._unk_id)
-        if not how.normalize and engine.scale is Scale.SUM:
-            vectors /= np.maximum(known, 1).astype(np.float32)[:, None]
-        return vectors, warnings_of(batch.lengths, known)
+            warnings = warnings_of(batch.lengths, None)
+        else:
+            known = batch.lengths - count(batch.ids, batch.offsets, self._unk_id)
+            if not how.normalize and (self._unnormalized or self._engine).scale is Scale.SUM:
+                vectors /= np.maximum(known, 1).astype(np.float32)[:, None]
+            warnings = warnings_of(batch.lengths, known)
+        return with_empty_texts(warnings, texts) if how.prompt else warnings

@@ -26,6 +26,16 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
     return complete
 
 
+def inverse_lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], bool]:
+    """What ``normalize`` multiplies the rows of (n, d) by, float32 (n,), and what it says."""
+    squares: npt.NDArray[np.float32] = np.vecdot(vectors, vectors)
+    complete = bool(len(squares) and np.minimum.reduce(squares))
+    if not complete:
+        squares[squares == 0] = 1
+    np.sqrt(squares, out=squares)
+    return np.reciprocal(squares, out=squares), complete
+
+
 def normalize_one(vector: npt.NDArray[np.float32]) -> bool:
     """``normalize`` of one (d,) vector, at a third of the cost.
 

@@ -33,6 +33,8 @@ PATIENCE_SECONDS = 0.0005
 """How long a joint item waits for the next one, of a caller who sends ahead: then the next one is
 there and needs but a turn of the event loop or two."""
 
+_TURNS = 3
+
 
 def _finish_none(items: list[Any]) -> list[bytes]:
     raise TypeError(f"{len(items)} joint items, and nothing to finish them")
@@ -82,8 +84,8 @@ async def in_order(
                 else:
                     group = [started]
                     while held is None and window > 1 and reader.reading is not None:
-                        if sent_ahead and not reader.reading.done():
-                            await asyncio.wait((reader.reading,), timeout=patience)
+                        if sent_ahead:
+                            await _soon(reader.reading, patience)
                         if not reader.arrived():
                             break
                         data = await reader.next()
@@ -143,6 +145,16 @@ class _Reader:
         """Whether ``next`` answers at once, with a request."""
         task = self.reading
         return task is not None and task.done() and not (task.cancelled() or task.exception())
+
+
+async def _soon(task: asyncio.Task[bytes], patience: float) -> None:
+    """Waits for a task that a turn of the event loop or two may end; a wait costs several."""
+    for _ in range(_TURNS):
+        if task.done():
+            return
+        await asyncio.sleep(0)
+    if not task.done():
+        await asyncio.wait((task,), timeout=patience)
 
 
 def _fits(group: Sequence[Joint], other: Joint, max_cost: int, max_bytes: int) -> bool:

@@ -159,9 +159,11 @@ class Classifier:
         encoding = self._encoding(embedder, how)
         batch = embedder.tokens(texts, encoding)
         tokenized = clock()
-        vectors, warnings = embedder.vectors(texts, batch, encoding)
+        vectors, factors, warnings = embedder.scaled_vectors(texts, batch, encoding)
         inferred = clock()
-        scores = self._head.logits(vectors, batch.ids, batch.offsets, parts)
+        scores = self._head.logits(vectors, batch.ids, batch.offsets, parts, factors)
+        if how.element_type is not None and factors is not None:
+            vectors *= factors[:, None]
         answers = answer_each(scores, warnings, how, parts)
         lengths = batch.lengths.astype(np.int32)
         took = (tokenized - start, inferred - tokenized, clock() - inferred)
@@ -246,8 +248,9 @@ class Classifier:
             return self._head.logits(result.vectors), result.warnings
         encoding = self._encoding(embedder, self._default_plan)
         batch = embedder.tokens(texts, encoding)
-        vectors, warnings = embedder.vectors(texts, batch, encoding)
-        return self._head.logits(vectors, batch.ids, batch.offsets), warnings
+        vectors, factors, warnings = embedder.scaled_vectors(texts, batch, encoding)
+        scores = self._head.logits(vectors, batch.ids, batch.offsets, factors=factors)
+        return scores, warnings
 
     def _encoding(self, embedder: StudentEmbedder, how: ClassifyPlan) -> EmbedPlan:
         default = self._default_encoding

@@ -108,34 +108,38 @@ class Head:
         ids: Ids | None = None,
         offsets: Offsets | None = None,
         parts: Sequence[slice] = (),
+        factors: Float32 | None = None,
     ) -> Float32:
-        """Scores float32 (n, K) of vectors (n, d); the caller's own.
+        """Scores float32 (n, K) of vectors (n, d), each first multiplied by its one of ``factors``
+        (n,), if any; the caller's own.
 
         ids (total,) and offsets (n + 1,) are the texts' tokens as they were cut; only a head with
         n-gram features reads them. ``parts``, one after the other, get what each would get alone:
         the last bit of a product may depend on its size.
         """
-        if len(parts) > 1:
-            out = np.empty((len(vectors), self.outputs), np.float32)
-            for part in parts:
-                self._layered(vectors[part], out[part])
-        else:
-            out = self._layered(vectors)
+        out = vectors
+        last = len(self._layers) - 1
+        for i, (weights, bias) in enumerate(self._layers):
+            out = _product(out, weights, parts)
+            if not i and factors is not None:
+                out *= factors[:, None]
+            out += bias
+            if i < last:
+                np.maximum(out, 0, out=out)
         if self._ngrams is not None:
             if ids is None or offsets is None:
                 raise ValueError("this head reads tokens too")
             self._ngrams.add_sums(ids, offsets, out)
         return out
 
-    def _layered(self, vectors: Float32, into: Float32 | None = None) -> Float32:
-        out = vectors
-        last = len(self._layers) - 1
-        for i, (weights, bias) in enumerate(self._layers):
-            out = np.matmul(out, weights, out=into if i == last else None)
-            out += bias
-            if i < last:
-                np.maximum(out, 0, out=out)
-        return out
+
+def _product(vectors: Float32, weights: Float32, parts: Sequence[slice]) -> Float32:
+    if len(parts) < 2:
+        return vectors @ weights
+    out = np.empty((len(vectors), weights.shape[1]), np.float32)
+    for part in parts:
+        np.matmul(vectors[part], weights, out=out[part])
+    return out
 
 
 class OneScore:
