@@ -119,7 +119,7 @@ class ClassificationServicer:
                     return self._later(request, model, ready, call)
                 answer = self._plain(request, model, self._stream, ready)
                 if answer is None:
-                    joint = None if ready is None else self._joint(request, ready)
+                    joint = None if ready is None else self._joint(request, ready, len(data))
                     if joint is not None:
                         return joint
                     answer = await self._classify(request, model, self._stream, call, ready)
@@ -142,14 +142,16 @@ class ClassificationServicer:
                 async for answer in answers:
                     yield answer
 
-    def _joint(self, request: pb.ClassifyStreamRequest, ready: LoadedClassifier) -> Joint | None:
+    def _joint(
+        self, request: pb.ClassifyStreamRequest, ready: LoadedClassifier, message_bytes: int
+    ) -> Joint | None:
         """Several texts for a static student, as few as the event loop does itself."""
         texts = list(request.texts)
         cost = ready.served.cost(texts)
         if len(texts) < 2 or cost > INLINE_CHARACTERS:
             return None
         started = self._answers.clock()
-        embed_messages.check(request, self._settings)
+        embed_messages.check(request, self._settings, message_bytes)
         how = ready.served.plan(classify_messages.options(request))
         size = self._most_bytes(len(texts), ready.served, how)
         self._stream.check(size)

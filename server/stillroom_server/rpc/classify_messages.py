@@ -132,7 +132,7 @@ def summarize(result: Classified) -> Summary:
     texts = len(result.warnings)
     return Summary(
         texts,
-        sum(result.tokens.tolist()),
+        int(np.add.reduce(result.tokens)) if texts > wire.FEW else sum(result.tokens.tolist()),
         result.truncated.tobytes().count(1),
         texts - result.warnings.tobytes().count(0),
         0 if result.abstained is None else result.abstained.tobytes().count(1),
@@ -153,7 +153,7 @@ def response(
     pieces = [
         _version(model_version),
         names,
-        wire.packed(_LABEL_COUNTS, wire.varints(result.label_counts)),
+        _label_counts(result.label_counts.tobytes()),
         wire.packed(_LABEL_INDICES, indices),
         wire.packed(_PROBABILITIES, _floats(result.probabilities)),
         b"" if result.applies is None else wire.packed(_APPLIES, result.applies.tobytes()),
@@ -178,6 +178,11 @@ def response(
     )
     pieces.append(wire.field(_TIMINGS, told.SerializeToString()))
     return answer(pieces, request.correlation_id)
+
+
+@lru_cache(64)  # most answers give each of so many texts one label
+def _label_counts(counts: bytes) -> bytes:
+    return wire.packed(_LABEL_COUNTS, wire.varints(np.frombuffer(counts, np.int32)))
 
 
 def one_response(

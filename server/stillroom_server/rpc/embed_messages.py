@@ -183,15 +183,16 @@ class TextRequest(Protocol):
     def ByteSize(self) -> int: ...
 
 
-def check(request: TextRequest, settings: Settings) -> None:
-    """What can be refused before any text is tokenized. Raises InvalidArgument."""
+def check(request: TextRequest, settings: Settings, size: int | None = None) -> None:
+    """What can be refused before any text is tokenized; ``size``: the bytes of the request, where
+    they are known. Raises InvalidArgument."""
     if len(request.correlation_id.encode()) > settings.max_correlation_id_bytes:
         raise InvalidArgument(
             f"correlation_id is longer than {settings.max_correlation_id_bytes} bytes",
             reason="CORRELATION_ID_TOO_LONG",
             field="correlation_id",
         )
-    check_texts(request.texts, request.ByteSize(), settings)
+    check_texts(request.texts, request.ByteSize() if size is None else size, settings)
 
 
 def check_texts(texts: Sequence[str], message_bytes: int, settings: Settings) -> None:
