@@ -57,6 +57,14 @@ def test_the_newest_progress_is_written_once(kept: Kept) -> None:
     assert progress.done == 99
 
 
+def test_a_busy_executor_costs_a_write_a_second(kept: Kept) -> None:
+    for done in range(101):
+        kept.context.progress("train", done, 100, unit="steps")
+        kept.keeper.beat()
+        kept.monotonic.advance(0.125)
+    assert [progress.done for progress in kept.writes if progress] == list(range(0, 101, 8))
+
+
 def test_a_quiet_executor_costs_a_write_every_three_seconds(kept: Kept) -> None:
     for _ in range(100):
         kept.monotonic.advance(0.2)

@@ -35,6 +35,7 @@ class Keeper:
         self._settings = settings
         self._clock = clock
         self._last_beat = clock()
+        self._last_progress = float("-inf")
         self._version: int | None = None
         self._ended = threading.Event()
 
@@ -54,11 +55,14 @@ class Keeper:
     def beat(self) -> None:
         """Write what there is to write, at most one transaction; never raises."""
         now = self._clock()
-        progress = self._control.take_progress()
+        due = now - self._last_progress >= self._settings.progress_seconds
+        progress = self._control.take_progress() if due else None
         try:
             if progress is not None or now - self._last_beat >= self._settings.heartbeat_seconds:
                 cancel = self._store.heartbeat(self._control.claim, progress)
                 self._last_beat = now
+                if progress is not None:
+                    self._last_progress = now
             else:
                 version = self._store.data_version()
                 if version == self._version:

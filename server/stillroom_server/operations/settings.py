@@ -25,7 +25,9 @@ class OperationsSettings(BaseModel):
 
     - ``lease_seconds``: a runner that has been silent for so long loses its claims.
     - ``heartbeat_seconds``: how often a claim is extended.
-    - ``tick_seconds``: how often, at most, progress is written and cancellation looked for.
+    - ``tick_seconds``: how often cancellation is looked for.
+    - ``progress_seconds``: how often, at most, progress is written. After each time a server asks
+      the registry anew what names mean, so requests beside the work feel it.
     - ``stop_grace_seconds``: what an executor has to unwind in when its runner stops.
     - ``cancel_grace_seconds``: the same when it is cancelled or lost; then its process is ended.
     - ``idle_seconds``: a runner without work exits after this.
@@ -45,6 +47,7 @@ class OperationsSettings(BaseModel):
     lease_seconds: float = Field(default=15.0, gt=0)
     heartbeat_seconds: float = Field(default=3.0, gt=0)
     tick_seconds: float = Field(default=0.2, gt=0)
+    progress_seconds: float = Field(default=1.0, ge=0)
     stop_grace_seconds: float = Field(default=1.0, ge=0)
     cancel_grace_seconds: float = Field(default=1.25, ge=0)
     idle_seconds: float = Field(default=60.0, ge=0)
