@@ -143,6 +143,29 @@ def spelled_alike() -> str:
     return json.dumps(spec)
 
 
+def two_ids() -> str:
+    spec = json.loads(SOURCE)
+    spec["model"]["vocab"]["the cat"] = 2
+    return json.dumps(spec)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '{"single_word": true',
+        '["single_word", {"single_word": true}]',
+        '{"added_tokens": [{"single_word": true}]}',
+        '{"added_tokens": [{"single_word": true}], "model": null, "normalizer": 7}',
+        SOURCE.replace('"normalized": true', '"normal": true'),
+        SOURCE.replace('"the cat"', "7"),
+        SOURCE.replace('"vocab"', '"words"'),
+    ],
+)
+def test_what_is_no_tokenizer_is_refused(source: str) -> None:
+    with pytest.raises(Unsupported):
+        choose_tokenizer(source, verdicts=MemoryVerdicts())
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
@@ -150,6 +173,7 @@ def spelled_alike() -> str:
         (byte_bpe(), "^$"),
         (with_pairs(single_word=False), "^$"),
         (cased(), "lower case"),
+        (two_ids(), "two ids"),
         (spelled_alike(), "a word already"),
         (with_pairs(["the cat", "x y3"]), "no pair of words"),
         (with_pairs(["a " + "b" * 99]), "longer than a word"),

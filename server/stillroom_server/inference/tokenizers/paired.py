@@ -38,17 +38,21 @@ class PairedTokenizer:
     def __init__(self, tokenizer_json: str) -> None:
         if not _MAY_HAVE_PAIRS.search(tokenizer_json):
             raise Unsupported
-        spec = json.loads(tokenizer_json)
-        pairs, self._specials = _pairs_and_specials(spec)
         try:
             import daachorse
         except ImportError as failure:
             raise Unsupported(f"daachorse is not installed: {failure}") from failure
+        try:
+            spec = json.loads(tokenizer_json)
+            pairs, self._specials = _pairs_and_specials(spec)
+            joined = _with_words_for(pairs, spec)
+            self._find = daachorse.DoubleArrayAhoCorasick(
+                [pair.encode() for pair in pairs], daachorse.MATCH_KIND_LEFTMOST_LONGEST
+            ).find
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as failure:
+            raise Unsupported(f"its pairs of words cannot be read: {failure!r}") from failure
         self._whole = NanoTokenizer(tokenizer_json)
-        self._joined = NanoTokenizer(_with_words_for(pairs, spec))
-        self._find = daachorse.DoubleArrayAhoCorasick(
-            [pair.encode() for pair in pairs], daachorse.MATCH_KIND_LEFTMOST_LONGEST
-        ).find
+        self._joined = NanoTokenizer(joined)
         self._edits = [_edits(pair) for pair in pairs]
         # Where nearly all have the only joint that they have, and 0 for the others.
         self._spaces = [
@@ -164,7 +168,9 @@ def _pairs_and_specials(spec: Mapping[str, Any]) -> tuple[dict[str, int], list[s
         elif not _is_pair(token):
             raise Unsupported(f"the added token {content[:40]!a} is no pair of words")
         elif content.isascii():
-            pairs[content] = token["id"]
+            pairs[content] = row = model["vocab"][content]
+            if row != token["id"]:
+                raise Unsupported(f"the pair {content[:40]!a} has two ids")
     if not pairs:
         raise Unsupported("it knows no pairs of words")
     if max(map(len, pairs)) > model.get("max_input_chars_per_word", 100):
