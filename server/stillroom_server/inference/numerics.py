@@ -18,18 +18,16 @@ def normalize(vectors: npt.NDArray[np.float32]) -> bool:
     complete = True
     for start in range(0, len(vectors), _ROWS_AT_ONCE):
         part = vectors[start : start + _ROWS_AT_ONCE]
-        squares = np.vecdot(part, part)
-        if not np.minimum.reduce(squares):  # without the Python around all()
-            complete = False
-            squares[squares == 0] = 1
-        part *= (1 / np.sqrt(squares))[:, None]
+        factors, whole = inverse_lengths(part)
+        complete = complete and whole
+        part *= factors[:, None]
     return complete
 
 
 def inverse_lengths(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], bool]:
     """What ``normalize`` multiplies the rows of (n, d) by, float32 (n,), and what it says."""
     squares: npt.NDArray[np.float32] = np.vecdot(vectors, vectors)
-    complete = bool(len(squares) and np.minimum.reduce(squares))
+    complete = bool(np.minimum.reduce(squares, initial=np.inf))  # without the Python around all()
     if not complete:
         squares[squares == 0] = 1
     np.sqrt(squares, out=squares)

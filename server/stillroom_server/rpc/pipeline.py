@@ -83,7 +83,7 @@ async def in_order(
                     pending.append(started)
                 else:
                     group = [started]
-                    while held is None and window > 1 and reader.reading is not None:
+                    while held is None and reader.reading is not None:
                         if sent_ahead:
                             await _soon(reader.reading, patience)
                         if not reader.arrived():
