@@ -27,4 +27,7 @@ def serve(arguments: Sequence[str]) -> int:
             "(with distillation: pip install 'stillroom[train]')\n"
         )
         return exits.FAILURE
-    return main(list(arguments))
+    else:
+        return main(list(arguments))
+    finally:
+        gc.enable()  # for a caller who goes on
