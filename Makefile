@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE_STAMP := client/node/node_modules/.installed
 PIP_FLAGS ?= -q
+COMPILED := server/stillroom_server/inference/compiled
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -16,7 +17,7 @@ help:  ## list the targets
 
 install: $(STAMP)  ## make .venv with everything in it, the command stillroom included
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(wildcard $(COMPILED)/*.[ch])
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install $(PIP_FLAGS) -c constraints.txt torch==2.13.0
 	$(BIN)/pip install $(PIP_FLAGS) -c constraints.txt -e '.[dev]'

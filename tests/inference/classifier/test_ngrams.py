@@ -9,17 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.classifier.folders import flat, naive_bag, naive_hash
+from stillroom_server.inference.classifier import found_runs
 from stillroom_server.inference.classifier import ngrams as module
-from stillroom_server.inference.classifier.ngrams import (
-    MULTIPLIERS,
-    NgramArrays,
-    Ngrams,
-    blocks,
-    run_hashes,
+from stillroom_server.inference.classifier.found_runs import (
+    FindRuns,
+    compiled_runs,
+    find_runs,
+    numpy_runs,
 )
+from stillroom_server.inference.classifier.ngrams import NgramArrays, Ngrams
 from stillroom_server.inference.classifier.run_counts import RunCounts, choose_runs, count_runs
+from stillroom_server.inference.classifier.run_hashes import MULTIPLIERS, blocks, run_hashes
 
 ROWS = st.lists(st.lists(st.integers(0, 6), max_size=9), min_size=1, max_size=8)
+WAYS = [
+    pytest.param(numpy_runs, id="numpy"),
+    pytest.param(
+        find_runs(),
+        id="compiled",
+        marks=pytest.mark.skipif(find_runs() is numpy_runs, reason="not compiled here"),
+    ),
+]
 
 
 def runs_of(rows: list[list[int]], min_n: int, max_n: int) -> list[list[tuple[int, ...]]]:
@@ -59,19 +69,24 @@ def test_counts_are_of_texts_not_of_occurrences(
     assert dict(zip(pairs, found.counts.tolist(), strict=True)) == keys
 
 
+@pytest.mark.parametrize("find", WAYS)
 @given(rows=ROWS, lengths=st.sampled_from([(1, 1), (1, 3), (2, 2), (2, 5)]), other=ROWS)
 def test_sums_are_those_of_the_definition_alone_or_in_a_batch(
-    rows: list[list[int]], lengths: tuple[int, int], other: list[list[int]]
+    find: FindRuns, rows: list[list[int]], lengths: tuple[int, int], other: list[list[int]]
 ) -> None:
     arrays = with_rows(choose_runs(count_runs(*flat(other), *lengths), max_features=500))
-    ngrams = Ngrams(arrays)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "find_runs", lambda: find)
+        ngrams = Ngrams(arrays)
     wanted = np.stack([naive_bag(arrays, row) for row in rows])
     np.testing.assert_allclose(ngrams.sums(*flat(rows)), wanted, atol=1e-5)
     for row, bag in zip(rows, wanted, strict=True):
         np.testing.assert_allclose(ngrams.sums(*flat([row]))[0], bag, atol=1e-5)
 
 
-def test_counted_rows_come_text_by_text() -> None:
+@pytest.mark.parametrize("find", WAYS)
+def test_counted_rows_come_text_by_text(find: FindRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_runs", lambda: find)
     rows = [[1, 2, 1, 2], [], [3], [1, 2, 9, 2, 1]]
     arrays = choose_runs(count_runs(*flat([[1, 2, 1]]), 1, 2), max_features=10)
     found, offsets = Ngrams(arrays).counted(*flat(rows))
@@ -80,7 +95,19 @@ def test_counted_rows_come_text_by_text() -> None:
     assert (found > 0).all()
     alone, ends = Ngrams(arrays).counted(*flat(rows[:1]))
     assert ends.tolist() == [0, 7]
-    assert sorted(alone) == sorted(found[:7])
+    assert alone.tolist() == found[:7].tolist()
+
+
+@WAYS[1].marks[0]
+@given(rows=ROWS, lengths=st.sampled_from([(1, 1), (1, 3), (2, 2), (2, 5)]), other=ROWS)
+def test_compiled_code_finds_what_numpy_finds(
+    rows: list[list[int]], lengths: tuple[int, int], other: list[list[int]]
+) -> None:
+    slots = Ngrams(choose_runs(count_runs(*flat(other), *lengths), max_features=500))._slots
+    ways = [find(*flat(rows), slots, *lengths) for find in (compiled_runs(), numpy_runs)]
+    for ours, theirs in zip(*ways, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_long_lists_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +119,9 @@ def test_long_lists_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     parts = [len(o) - 1 for _, o in blocks(*flat(rows), 40)]
     assert len(parts) > 10
     assert sum(parts) == 50
-    monkeypatch.setattr(module, "_TOKENS_AT_ONCE", 40)
-    monkeypatch.setattr(module.blocks, "__defaults__", (40,))
+    monkeypatch.setattr(module, "find_runs", lambda: numpy_runs)
+    monkeypatch.setattr(found_runs, "TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr(blocks, "__defaults__", (40,))
     again = Ngrams(arrays).counted(*flat(rows))
     assert [a.tolist() for a in again] == [a.tolist() for a in whole]
     counted = count_runs(*flat(rows), 1, 3)

@@ -26,7 +26,7 @@ from stillroom_server.distillation.export.onnx_graph import build as build_stude
 from stillroom_server.distillation.export.reference import StudentArrays
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
 from stillroom_server.inference.classifier.head import NgramArrays, Task
-from stillroom_server.inference.classifier.ngrams import MODULUS, MULTIPLIERS
+from stillroom_server.inference.classifier.run_hashes import MODULUS, MULTIPLIERS
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stillroom_server.distillation.export.reference import StudentArrays
 from stillroom_server.inference.classifier.files import ClassifierFiles, EncoderKind
 from stillroom_server.inference.classifier.head import Task
-from stillroom_server.inference.classifier.ngrams import MODULUS, MULTIPLIERS
+from stillroom_server.inference.classifier.run_hashes import MODULUS, MULTIPLIERS
 
 Float64 = NDArray[np.float64]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from stillroom_server.inference.classifier.ngrams import NgramArrays, Ngrams
 from stillroom_server.inference.classifier.run_counts import RunCounts, choose_runs, count_runs
 from stillroom_server.inference.engines.base import Float32, Ids, Offsets
 from stillroom_server.inference.engines.gather import csr_matvecs
+from stillroom_server.inference.tokenizers.base import offsets_of_one
 
 __all__ = [
     "Head",
@@ -90,13 +90,11 @@ class Head:
         self.outputs = arrays.outputs
         self.nbytes = sum(w.nbytes + b.nbytes for w, b in self._layers)
         if arrays.ngrams is not None:
-            table = arrays.ngrams.rows * scale
-            table[0] = self._layers[last][1]  # no run has that row: one sum then has the bias, too
-            self._ngrams = Ngrams(replace(arrays.ngrams, rows=table))
+            self._ngrams = Ngrams(replace(arrays.ngrams, rows=arrays.ngrams.rows * scale))
             self.nbytes += self._ngrams.nbytes
             multiply = csr_matvecs()
             if not last and multiply is not None:
-                self.score_one = OneScore(self._layers[0][0], table, self._ngrams, multiply)
+                self.score_one = OneScore(*self._layers[0], self._ngrams, multiply)
 
     @property
     def reads_tokens(self) -> bool:
@@ -145,42 +143,26 @@ def _product(vectors: Float32, weights: Float32, parts: Sequence[slice]) -> Floa
 class OneScore:
     """The scores of one text by a linear head with n-gram features, in a few array operations.
 
-    ``table`` float32 (R + 1, K) is that of ``ngrams``, with the bias in its first row. The vector
-    is multiplied by the same routine as the runs: see ``numerics.normalize_one`` on BLAS.
+    The vector is multiplied by the routine that adds runs: see ``numerics.normalize_one`` on BLAS.
     """
 
     def __init__(
-        self, weights: Float32, table: Float32, ngrams: Ngrams, multiply: Callable[..., None]
+        self, weights: Float32, bias: Float32, ngrams: Ngrams, multiply: Callable[..., None]
     ) -> None:
         self._weights = weights.reshape(-1)
-        self._dimensions = len(weights)
+        self._size = weights.shape
         self._columns = np.arange(len(weights), dtype=np.int32)
-        self._columns_end = np.array((0, len(weights)), np.int32)
-        self._table = table.reshape(-1)
-        self._size = table.shape
-        self._found = ngrams.of_one
+        self._end = np.array((0, len(weights)), np.int32)
+        self._bias = bias
+        self._add_sums = ngrams.add_sums
         self._multiply = multiply
 
     def __call__(self, vector: Float32, ids: Ids) -> Float32:
         """Scores float32 (K,) of a vector (d,) and the tokens of its text."""
-        rows = [0, *self._found(ids)]
-        ends, factors = _factors(len(rows))
-        size, labels = self._size
-        out, multiply = np.zeros(labels, np.float32), self._multiply
-        end, columns = self._columns_end, self._columns
-        multiply(1, self._dimensions, labels, end, columns, vector, self._weights, out)
-        indices = np.array(rows, np.int32)
-        multiply(1, size, labels, ends, indices, factors, self._table, out)
+        out = self._bias.copy()
+        self._multiply(1, *self._size, self._end, self._columns, vector, self._weights, out)
+        self._add_sums(ids, offsets_of_one(len(ids)), out[None])
         return out
-
-
-@lru_cache(1024)
-def _factors(rows: int) -> tuple[npt.NDArray[np.int32], Float32]:
-    """Where the only row of a sparse matrix of so many entries ends, and its entries: 1 for the
-    bias, and for each run one over the square root of their number. Only to read."""
-    factors = np.full(rows, max(1, rows - 1) ** -0.5, np.float32)
-    factors[0] = 1
-    return np.array((0, rows), np.int32), factors
 
 
 def probabilities(logits: Float32, temperature: float, task: str) -> Float32:

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stillroom_server.inference.classifier.ngrams import (
-    MAX_SLOTS,
+from stillroom_server.inference.classifier.ngrams import MAX_SLOTS, NgramArrays
+from stillroom_server.inference.classifier.run_hashes import (
     MODULUS,
     Int64,
-    NgramArrays,
     blocks,
     run_hashes,
 )
