@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 import time
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from stillroom_registry.errors import InvalidArgument
@@ -116,7 +118,16 @@ class Settings:
             "secret": self._settings_json.get("secret"),
             "threads": [os.environ.get(name) for name in names],
             "nice": os.nice(0),
+            "session": _nice_of_session(),
         }
+
+
+def _nice_of_session() -> str | None:
+    """As /autogroup-12 nice 7; None where the system knows no such thing."""
+    with contextlib.suppress(OSError):
+        told = Path("/proc/self/autogroup").read_text().split()
+        return told[-1] if told else None
+    return None
 
 
 class Paced:

@@ -9,6 +9,7 @@ executors that do not unwind; nothing is lost by that, as every write is on disk
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -82,7 +83,7 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
         signal.signal(number, lambda *_: stop.set())
     limit = ThreadLimit()
     threading.Thread(target=_listen, args=(stdin, limit, stop), name="stdin", daemon=True).start()
-    os.nice(settings.nice)
+    _give_way(settings.nice)
 
     quota = settings_json.get("registry_quota_bytes") or None
     registry = Registry.open(data_dir, quota_bytes=quota)
@@ -109,6 +110,16 @@ def _run(data_dir: Path, settings_text: str, executors: str) -> None:
     _log.info("runner %s begins", worker_name)
     if not runner.run(stop):
         _log.warning("runner ends while an executor still runs")
+
+
+def _give_way(nice: int) -> None:
+    """Lowers this process's priority. Where Linux shares the cores out between sessions first
+    (autogroups), a nice process in a session of its own has as much as anybody, unless its session
+    is nice, too."""
+    os.nice(nice)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def _parse(text: str) -> Mapping[str, Any]:
