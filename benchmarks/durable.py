@@ -4,10 +4,10 @@ resumes to the same bytes, and while one runs, unary requests hardly notice."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +24,8 @@ from stillroom.v1 import distillation_service_pb2 as pb
 
 TEXTS = 16_000  # of the corpus: enough to be killed in the middle of, few enough for two runs
 HALF = 0.5
-CALLS = 3000
 PAUSE = 0.002  # between calls, so that they arrive all through the run
+TURN_SECONDS = 2.0
 _RUNNER = b"stillroom_server.operations.runner"
 # What must be the same bytes; figures of the clock stand in other files.
 _SAME = ("model.safetensors", "tokenizer.json", "config.json", "onnx/model.onnx")
@@ -44,10 +44,7 @@ def run(knobs: Knobs, data: Data, say: Callable[[str], None]) -> Report:
             _start(client, corpus, "student").result()
             whole = time.perf_counter() - start
             first = _digests(client, workspace / "first")
-            idle = _latencies(client, lambda: False)
-            beside = _start(client, corpus, "other", seed=1)
-            during = _latencies(client, lambda: beside.refresh() or beside.done)
-            beside.cancel()
+            idle, during = _latencies(client, server, _start(client, corpus, "other", seed=1))
         say("distilling with a kill half way")
         with _ready(knobs, workspace / "killed") as (server, client):
             operation = _start(client, corpus, "student")
@@ -76,27 +73,25 @@ def _start(client: Client, corpus: Path, name: str, seed: int = 0) -> Operation[
     return client.distill("teacher", name, recipe="static_tuned", corpus=corpus, seed=seed)
 
 
-def _latencies(client: Client, done: Callable[[], object]) -> list[float]:
-    """Seconds of unary calls of one text, until there are CALLS or ``done``, which is asked in a
-    thread of its own."""
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.5):
-            if done():
-                over.set()
-
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    found: list[float] = []
-    while len(found) < CALLS and not over.is_set():
-        start = time.perf_counter()
-        client.embed("how long does this take?", model="small")
-        found.append(time.perf_counter() - start)
-        time.sleep(PAUSE)
-    over.set()
-    looking.join()
-    return found
+def _latencies(
+    client: Client, server: Serving, operation: Operation[pb.DistillResponse]
+) -> tuple[list[float], list[float]]:
+    """Seconds of unary calls of one text, while ``operation`` stands still and while it runs: its
+    process is stopped every other turn, as the machine itself is not the same all the time."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for turn in itertools.count():
+        operation.refresh()
+        if operation.done:
+            operation.result()
+            return found
+        runs = turn % 2
+        os.kill(_runner(server), signal.SIGCONT if runs else signal.SIGSTOP)
+        end = time.perf_counter() + TURN_SECONDS
+        while (start := time.perf_counter()) < end:
+            client.embed("how long does this take?", model="small")
+            found[runs].append(time.perf_counter() - start)
+            time.sleep(PAUSE)
+    raise AssertionError
 
 
 def _runner(server: Serving) -> int:
@@ -150,7 +145,8 @@ def _report(
         ],
         notes=[
             "SIGKILL to the runner process when the operation's own progress says half.",
-            f"Calls of one text, {1e3 * PAUSE:.0f} ms apart, before and beside a second run.",
+            f"Calls of one text, {1e3 * PAUSE:.0f} ms apart, all through a second run: its process"
+            f" stands still (idle) or runs (during) by turns of {TURN_SECONDS:.0f} s.",
         ],
         not_measured=["Kills at random moments: `make test-faults`."],
         values={"whole": whole, "rest": rest, "p99": p99, "p50": p50, "same": first == second},
