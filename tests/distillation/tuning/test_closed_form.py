@@ -9,7 +9,7 @@ from scipy import sparse
 from stillroom_registry.errors import FailedPrecondition
 from stillroom_server.distillation.tuning import start
 from stillroom_server.distillation.tuning.batches import portions
-from stillroom_server.distillation.tuning.mapping import mapped
+from stillroom_server.distillation.tuning.mapping import Block, mapped
 from stillroom_server.distillation.tuning.pairs import PairGains
 from stillroom_server.distillation.tuning.rows_adam import RowsAdam
 from stillroom_server.distillation.tuning.targets import leading_axes, moment_of, project, unit
@@ -23,12 +23,16 @@ def bags(texts: int, rows: int) -> Any:
     return sparse.csr_matrix(counts)
 
 
+def block(texts: Any, targets: np.ndarray[Any, np.dtype[np.float32]]) -> Block:
+    return Block(lambda: texts, lambda: targets)
+
+
 def test_the_fit_is_that_of_the_normal_equations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(start, "_STEPS", 40)
     x = bags(60, 12)
     prior = RANDOM.normal(size=(12, 3)).astype(np.float32)
     y = unit(RANDOM.normal(size=(60, 3)).astype(np.float32))
-    blocks = [lambda: (x[:25], y[:25]), lambda: (x[25:], y[25:])]
+    blocks = [block(x[:25], y[:25]), block(x[25:], y[25:])]
     found = start.fit(blocks, prior, 1, lambda done, total: None)
     scaled = x.toarray() / np.linalg.norm(x @ prior, axis=1, keepdims=True)
     wanted = np.linalg.solve(
@@ -42,7 +46,7 @@ def test_tokens_map_to_where_their_sentences_are() -> None:
     turn = np.linalg.qr(RANDOM.normal(size=(6, 6)))[0].astype(np.float32)
     x = bags(400, 40)
     targets = unit((x @ rows) @ turn)
-    found = mapped([lambda: (x, targets)], rows, np.ones(40, np.float32), lambda: None)
+    found = mapped([block(x, targets)], rows, np.ones(40, np.float32), lambda: None)
     assert (unit(x @ found) * targets).sum(axis=1).mean() > 0.95
     squares = float((np.linalg.norm(x @ found, axis=1) ** 2).sum())
     assert squares == pytest.approx(float(x.sum()), rel=1e-3)
@@ -55,7 +59,7 @@ def test_pairs_that_say_nothing_new_gain_nothing() -> None:
     sums = x @ table
     sums[pairs.toarray()[:, 1] > 0] += np.array([3, -3, 3, -3], np.float32)
     gains = PairGains(3, 4)
-    gains.add(pairs, (x, unit(sums)), table)
+    gains.add(pairs, block(x, unit(sums)), table)
     assert gains.best(1) == [1]
     assert len(gains.best(9)) <= 3
 

@@ -28,16 +28,16 @@ def test_similarity_loss_is_the_divergence_of_two_choices() -> None:
         p = torch.softmax((teacher[row] @ teacher[others].T) / 0.2, dim=0)
         q = torch.softmax((student[row] @ student[others].T) / 0.2, dim=0)
         expected.append(float((p * (p / q).log()).sum()))
-    found = loss(student, loss.log_choices(teacher))
+    found = loss(student, loss.choices(teacher))
     assert found.tolist() == pytest.approx(expected, rel=1e-4)
-    assert loss(teacher, loss.log_choices(teacher)).tolist() == pytest.approx([0.0] * 4, abs=1e-6)
+    assert loss(teacher, loss.choices(teacher)).tolist() == pytest.approx([0.0] * 4, abs=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_two_texts_have_no_choice(rows: int) -> None:
     loss = SimilarityLoss(0.1)
     vectors = unit(rows, 4).requires_grad_()
-    found = loss(vectors, loss.log_choices(unit(rows, 4, seed=1)))
+    found = loss(vectors, loss.choices(unit(rows, 4, seed=1)))
     found.sum().backward()  # type: ignore[no-untyped-call]
     assert found.tolist() == [0.0] * rows
     assert torch.isfinite(vectors.grad).all() if vectors.grad is not None else False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,16 @@ from numpy.typing import NDArray
 from stillroom_server.distillation.tuning.targets import unit
 from stillroom_server.distillation.tuning.threads import Sparse, matmul, solve, sparse_times
 
-Block = tuple[Sparse, NDArray[np.float32]]
-"""Bags (n, rows) and the targets (n, d) of the same texts."""
-Blocks = Sequence[Callable[[], Block]]
-"""A block at a time is read, so that a corpus may be larger than memory."""
+
+class Block(NamedTuple):
+    """Reads the bags (n, rows) and the targets (n, d) of some texts, so that a corpus may be larger
+    than memory. Targets are computed anew each time, and cost more than bags."""
+
+    bags: Callable[[], Sparse]
+    targets: Callable[[], NDArray[np.float32]]
+
+
+Blocks = Sequence[Block]
 
 FREQUENCY = 3e-3
 """The a of the token weight a / (a + p). Larger than a static student's: p is counted here."""
@@ -87,7 +94,7 @@ def mapped(
     squares, expected = 0.0, 0.0
     for block in blocks:
         tell()
-        bags, _ = block()
+        bags = block.bags()
         sums = sparse_times(bags[:, : len(rows)], table)
         squares += float(np.einsum("nd,nd->n", sums, sums).sum(dtype=np.float64))
         expected += float(bags.sum(dtype=np.float64))
@@ -105,7 +112,7 @@ def _linear_map(
     right: NDArray[np.float64] | None = None
     for block in blocks:
         tell()
-        bags, targets = block()
+        bags, targets = block.bags(), block.targets()
         used = np.unique(bags.indices)
         used = used[used < len(rows)]
         sums = unit(sparse_times(bags[:, used], features(rows[used]) * weights[used, None]))

@@ -45,12 +45,11 @@ class PairGains:
 
     def add(self, pairs: Sparse, block: Block, table: NDArray[np.float32]) -> None:
         """``pairs`` (n, pairs) of the texts of ``block``, and the table (rows, d) fitted so far."""
-        bags, targets = block
-        sums = sparse_times(bags, table)
+        sums = sparse_times(block.bags(), table)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         scale = np.where(lengths > 1e-6, 1.0 / np.maximum(lengths, 1e-6), 0.0).astype(np.float32)
         scaled = pairs.multiply(scale).tocsr().T.tocsr()
-        self._slopes += sparse_times(scaled, unit(targets) - unit(sums))
+        self._slopes += sparse_times(scaled, unit(block.targets()) - unit(sums))
         self._curvatures += np.asarray(scaled.multiply(scaled).sum(axis=1)).ravel()
 
     def best(self, most: int) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stillroom_server.distillation.tuning.mapping import Blocks
-from stillroom_server.distillation.tuning.threads import sparse_times
+from stillroom_server.distillation.tuning.threads import add_product, sparse_times
 
 PRIOR = 1.5
 """How strongly a row is held at its start, in occurrences in a text of one token."""
@@ -51,14 +51,14 @@ def _round(
     residual = PRIOR * (prior - table)
     for block in blocks:
         tell(0)
-        bags, targets = block()
+        bags = block.bags()
         sums = sparse_times(bags, table)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
         scale = np.where(lengths > 1e-6, 1.0 / np.maximum(lengths, 1e-6), 0.0).astype(np.float32)
         scales.append(scale)
         back = bags.T.tocsr()
         diagonal += back.multiply(back) @ (scale * scale)
-        residual += sparse_times(back, scale * (targets - scale * sums))
+        add_product(back, scale * (block.targets() - scale * sums), residual)
     preconditioned = residual / diagonal
     direction = preconditioned
     power = _columns(residual, preconditioned)
@@ -66,8 +66,8 @@ def _round(
         image = PRIOR * direction
         for block, scale in zip(blocks, scales, strict=True):
             tell(1 + step)
-            bags, _ = block()
-            image += sparse_times(bags.T.tocsr(), scale * scale * sparse_times(bags, direction))
+            bags = block.bags()
+            add_product(bags.T.tocsr(), scale * scale * sparse_times(bags, direction), image)
         size = power / np.maximum(_columns(direction, image), 1e-30)
         table = table + size * direction
         residual = residual - size * image

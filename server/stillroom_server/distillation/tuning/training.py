@@ -93,8 +93,7 @@ class Trainer:
         state = self._resumed() or self._fresh(start())
         began, saved = self._clock() - state.seconds, self._clock()
         while not state.stopped:
-            self._epoch(state, began, saved)
-            saved = self._clock()
+            saved = self._epoch(state, began, saved)
         self._tell(state)
         return state
 
@@ -107,7 +106,8 @@ class Trainer:
         history = [{"epoch": 0, "training_loss": None, "held_out_loss": loss}]
         return TrainingState(RowsAdam(table.copy()), table, loss, history=history)
 
-    def _epoch(self, state: TrainingState, began: float, saved: float) -> None:
+    def _epoch(self, state: TrainingState, began: float, saved: float) -> float:
+        """What is left of one; returns when the last checkpoint was made."""
         width = self._material.axes.shape[0]
         position = 0
         for portion in portions(self._material.counts, width, self._seed, state.epoch):
@@ -132,7 +132,7 @@ class Trainer:
                     self._judge(state)
                     state.stopped = "budget"
                 if state.stopped:
-                    return
+                    return saved
                 ended = position == self._steps[state.epoch]
                 if not ended and self._clock() - saved >= _SAVE_SECONDS:
                     self._save(state)
@@ -141,7 +141,10 @@ class Trainer:
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
         if not state.stopped and state.epoch >= self._epochs:
             state.stopped = "epochs"
-        self._save(state)
+        if state.stopped or self._clock() - saved >= _SAVE_SECONDS:
+            self._save(state)
+            saved = self._clock()
+        return saved
 
     def _loaded(self, shards: Sequence[int]) -> Texts:
         from scipy import sparse

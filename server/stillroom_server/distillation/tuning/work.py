@@ -140,7 +140,7 @@ class Work:
             for index, block in zip(self._surveyed, blocks, strict=True):
                 texts = self._corpus.training[index].texts()
                 found = occurrences(texts, spelling, places, self._context.check_cancelled)
-                gains.add(found, block(), table)
+                gains.add(found, block, table)
             asked = self._options.grow_pairs
             best = gains.best(DEFAULT_PAIRS if asked is None else asked)
             write_whole(path, json.dumps([candidates[place] for place in best]).encode())
@@ -220,11 +220,10 @@ class Work:
         return table
 
     def _blocks(self, bags: Bags, shards: Sequence[int]) -> mapping.Blocks:
-        def block(index: int) -> mapping.Block:
-            teacher = _finite(self._features.training(index))
-            return bags.shard(index), targets.project(teacher, self.axes)
+        def wanted(index: int) -> NDArray[np.float32]:
+            return targets.project(_finite(self._features.training(index)), self.axes)
 
-        return [partial(block, index) for index in shards]
+        return [mapping.Block(partial(bags.shard, i), partial(wanted, i)) for i in shards]
 
     def _rows(self) -> NDArray[np.float32]:
         return self._kept("rows", lambda: {"rows": self._encode_rows()})["rows"]

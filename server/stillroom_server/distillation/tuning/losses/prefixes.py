@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From vectors and targets (n, k) of length one to (n,)."""
+
 
 class PrefixLoss:
     """The mean of a loss over prefixes, each brought to length one first.
@@ -20,15 +23,16 @@ class PrefixLoss:
             raise ValueError(f"{list(sizes)} are no sizes of prefixes")
         self.sizes = tuple(sizes)
 
-    def __call__(
-        self, loss: Callable[[Tensor, Tensor], Tensor], vectors: Tensor, targets: Tensor
-    ) -> Tensor:
-        """``loss`` takes vectors and targets (n, k) of length one and gives (n,); vectors and
-        targets are (n, d) -> (n,)."""
-        total = vectors.new_zeros(len(vectors))
-        for size in self.sizes:
-            total = total + loss(
-                torch.nn.functional.normalize(vectors[:, :size], dim=1),
-                torch.nn.functional.normalize(targets[:, :size], dim=1),
-            )
-        return total / len(self.sizes)
+    def __call__(self, loss: Loss, vectors: Tensor, targets: Tensor) -> Tensor:
+        """Vectors and targets (n, d) -> (n,)."""
+        return sum(
+            (self.part(size, loss, vectors, targets) for size in self.sizes),
+            vectors.new_zeros(len(vectors)),
+        )
+
+    def part(self, size: int, loss: Loss, vectors: Tensor, targets: Tensor) -> Tensor:
+        """What one of the sizes adds to that, (n,)."""
+        return loss(
+            torch.nn.functional.normalize(vectors[:, :size], dim=1),
+            torch.nn.functional.normalize(targets[:, :size], dim=1),
+        ) / len(self.sizes)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+from typing import NamedTuple
+
 from torch import Tensor
 
 _FAR = -1e9  # instead of a text's similarity with itself
+
+
+class Choices(NamedTuple):
+    """With which probability each of n texts chooses another, (n, n), and the entropies (n,)."""
+
+    shares: Tensor
+    entropies: Tensor
 
 
 class SimilarityLoss:
@@ -23,17 +31,25 @@ class SimilarityLoss:
             raise ValueError(f"the temperature {temperature} is not positive")
         self._temperature = temperature
 
-    def log_choices(self, vectors: Tensor) -> Tensor:
-        """(n, h) of length one -> log probabilities (n, n), with ``-1e9 / temperature`` or so on
-        the diagonal."""
-        own = torch.eye(len(vectors), dtype=torch.bool)
-        similarities = (vectors @ vectors.T) / self._temperature
-        return similarities.masked_fill(own, _FAR).log_softmax(dim=1)
+    def choices(self, vectors: Tensor) -> Choices:
+        """Of vectors (n, h) of length one."""
+        similarities = self._similarities(vectors)
+        shares = similarities.softmax(dim=1)
+        return Choices(shares, _surprise(shares, similarities))
 
-    def __call__(self, vectors: Tensor, teacher: Tensor) -> Tensor:
-        """(n, d) of length one; the teacher's ``log_choices`` (n, n) -> (n,). Zero for n < 3, where
-        there is nothing to choose between."""
+    def __call__(self, vectors: Tensor, teacher: Choices) -> Tensor:
+        """(n, d) of length one; the teacher's choices -> (n,). Zero for n < 3, where there is
+        nothing to choose between."""
         if len(vectors) < 3:
             return vectors.new_zeros(len(vectors)) * vectors[:, 0]
-        divergence = teacher.exp() * (teacher - self.log_choices(vectors))
-        return divergence.sum(dim=1)
+        return _surprise(teacher.shares, self._similarities(vectors)) - teacher.entropies
+
+    def _similarities(self, vectors: Tensor) -> Tensor:
+        """(n, n), divided by the temperature."""
+        return ((vectors @ vectors.T) / self._temperature).fill_diagonal_(_FAR)
+
+
+def _surprise(shares: Tensor, similarities: Tensor) -> Tensor:
+    """The cross entropy (n,) of a choice by ``shares`` (n, n), as one by ``similarities`` sees it:
+    what is left of -sum p log q where the p add up to one, in fewer passes over (n, n)."""
+    return similarities.logsumexp(dim=1) - (shares * similarities).sum(dim=1)
