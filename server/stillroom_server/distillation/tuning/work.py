@@ -25,7 +25,7 @@ from stillroom_server.distillation.tuning.protocols import Context, Corpus, Feat
 from stillroom_server.distillation.tuning.words import Spelling, Usage
 from stillroom_server.distillation.vocabulary import StudentVocabulary
 
-_REVISION = 4  # raise when the same inputs give another student, so that old states lapse
+_REVISION = 5  # raise when the same inputs give another student, so that old states lapse
 _SURVEYED = 128  # shards that words are counted in and the closed form is fitted to, at most
 _LEAST_WORD = 5  # occurrences from which a word, or a pair, is frequent
 _LEAST_PAIR = 8
