@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stillroom_server.inference import compiled
@@ -77,6 +77,16 @@ def test_what_computes_wrongly_does_not_serve(monkeypatch: pytest.MonkeyPatch) -
     assert GatherEngine(np.eye(3, dtype=np.float32))._sum_rows is gather.numpy_sum_rows
 
 
+@pytest.fixture(params=[4, 8, 16])
+def lanes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Vectors of no more floats than that, of those that this CPU has."""
+    kernels().limit_lanes(request.param)
+    yield
+    kernels().limit_lanes(16)
+
+
+@pytest.mark.usefixtures("lanes")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     columns=st.integers(0, 200) | st.sampled_from([255, 256, 257, 384]),
     lengths=st.lists(st.integers(0, 9), max_size=30),
@@ -162,6 +172,12 @@ BAD_RUNS = [
     ("most", 3),
     ("most", -1),
 ]
+
+
+@pytest.mark.parametrize("arguments", [(), (-1,), ("8",), (4, 8)])
+def test_a_limit_that_makes_no_sense_is_refused(arguments: tuple[object, ...]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        kernels().limit_lanes(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-/* What the compiled loops share: arrays of Python's, and how they are compiled for every CPU. */
+/* What the compiled loops share: how they take arrays of Python's. */
 
 #ifndef STILLROOM_KERNELS_H
 #define STILLROOM_KERNELS_H
@@ -10,11 +10,6 @@
 
 #ifndef __GNUC__
 #error "vectors need GCC or Clang; without them this stays uncompiled, and scipy serves"
-#endif
-#if defined(__x86_64__) && defined(__GLIBC__)
-#define FOR_EVERY_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EVERY_CPU
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -31,6 +26,7 @@ PyObject *done(Py_buffer *views, int count, const char *why);
 int take_size(PyObject *value, Py_ssize_t *size);
 
 PyObject *csr_matvecs(PyObject *module, PyObject *const *args, Py_ssize_t given);
+PyObject *limit_lanes(PyObject *module, PyObject *const *args, Py_ssize_t given);
 PyObject *find_runs(PyObject *module, PyObject *const *args, Py_ssize_t given);
 
 #endif

@@ -58,6 +58,7 @@ int take_size(PyObject *value, Py_ssize_t *size)
 
 static PyMethodDef methods[] = {
     METHOD(csr_matvecs, "Add the rows of each text, times their factors, to its row of out."),
+    METHOD(limit_lanes, "Use no wider vectors than of so many floats."),
     METHOD(find_runs, "Find the counted runs of texts."),
     {NULL, NULL, 0, NULL},
 };

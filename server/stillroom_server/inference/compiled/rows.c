@@ -1,18 +1,13 @@
 /* Sums of table rows, text by text: scipy's csr_matvecs in half the time.
 
-   A text's sums stay in registers while its rows pass, 64 columns at a time, and rows that come soon
-   are fetched from memory meanwhile. Each product is rounded before it is added, and rows are added
-   in their order, so the bits are those of scipy's routine, which serves where this is not compiled. */
+   A text's sums stay in registers while its rows pass, some 64 columns at a time, and rows
+   that come soon are fetched from memory meanwhile. Each product is rounded before it is added, and
+   rows are added in their order, so the bits are those of scipy's routine, which serves where this is not compiled. */
 
 #include "kernels.h"
 
-#define LANES 16 /* floats of a vector: a cache line, a register of AVX-512 */
-#define BLOCK 4  /* vectors in registers at once: twice as many do not fit without AVX-512 */
-#define AHEAD 6  /* rows from the one that is added to the one that is fetched */
-
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-#define LOAD(floats) (*(const Vector *)(floats))
-#define STORE(floats, vector) (*(Vector *)(floats) = (vector))
+#define CACHE_LINE 16 /* floats */
+#define AHEAD 6       /* rows from the one that is added to the one that is fetched */
 
 typedef struct {
     Py_ssize_t texts, columns;
@@ -22,54 +17,27 @@ typedef struct {
     float *out; /* (texts, columns) */
 } Sums;
 
-/* Adds the rows of entries [begin, end) to ``count`` vectors of ``out`` from ``column`` on, of which
-   the last is at ``last`` and held ``tail``: it may overlap vectors that were stored before. */
-INLINE void add_block(const Sums *s, int32_t begin, int32_t end, float *out, Py_ssize_t column,
-                      int count, Py_ssize_t last, Vector tail)
-{
-    const int32_t all = s->ends[s->texts];
-    Vector sums[BLOCK];
-    for (int v = 0; v < count - 1; v++)
-        sums[v] = LOAD(out + column + v * LANES);
-    sums[count - 1] = tail;
-    for (int32_t k = begin; k < end; k++) {
-        const float *row = s->table + s->rows[k] * s->columns;
-        const float factor = s->factors[k];
-        if (column == 0 && all - k > AHEAD) {
-            const float *next = s->table + s->rows[k + AHEAD] * s->columns;
-            for (Py_ssize_t i = 0; i < s->columns; i += LANES)
-                __builtin_prefetch(next + i);
-        }
-        for (int v = 0; v < count - 1; v++)
-            sums[v] += factor * LOAD(row + column + v * LANES);
-        sums[count - 1] += factor * LOAD(row + last);
-    }
-    for (int v = 0; v < count - 1; v++)
-        STORE(out + column + v * LANES, sums[v]);
-    STORE(out + last, sums[count - 1]);
-}
+#ifdef __x86_64__
+#define NAME(name) name##_16
+#define TARGET __attribute__((target("avx512f")))
+#define LANES 16
+#define BLOCK 4
+#include "rows_of_lanes.h"
 
-FOR_EVERY_CPU
-static void add_wide(const Sums *s)
-{
-    const Py_ssize_t last = s->columns - LANES, last_of_block = (BLOCK - 1) * LANES;
-    for (Py_ssize_t text = 0; text < s->texts; text++) {
-        const int32_t begin = s->ends[text], end = s->ends[text + 1];
-        float *out = s->out + text * s->columns;
-        const Vector tail = LOAD(out + last);
-        Py_ssize_t c = 0;
-        for (; c + BLOCK * LANES < s->columns; c += BLOCK * LANES)
-            add_block(s, begin, end, out, c, BLOCK, c + last_of_block, LOAD(out + c + last_of_block));
-        switch ((s->columns - c + LANES - 1) / LANES) {
-        case 1: add_block(s, begin, end, out, c, 1, last, tail); break;
-        case 2: add_block(s, begin, end, out, c, 2, last, tail); break;
-        case 3: add_block(s, begin, end, out, c, 3, last, tail); break;
-        default: add_block(s, begin, end, out, c, BLOCK, last, tail);
-        }
-    }
-}
+#define NAME(name) name##_8
+#define TARGET __attribute__((target("avx2")))
+#define LANES 8
+#define BLOCK 8
+#include "rows_of_lanes.h"
+#endif
 
-static void add_narrow(const Sums *s)
+#define NAME(name) name##_4
+#define TARGET
+#define LANES 4
+#define BLOCK 8
+#include "rows_of_lanes.h"
+
+static void add_few_columns(const Sums *s)
 {
     for (Py_ssize_t text = 0; text < s->texts; text++) {
         float *out = s->out + text * s->columns;
@@ -79,6 +47,40 @@ static void add_narrow(const Sums *s)
                 out[i] += s->factors[k] * row[i];
         }
     }
+}
+
+static Py_ssize_t most_lanes = 16;
+
+/* limit_lanes(lanes): vectors of no more floats than that from now on. For tests: the bits are the
+   same. */
+PyObject *limit_lanes(PyObject *module, PyObject *const *args, Py_ssize_t given)
+{
+    (void)module;
+    if (given != 1) {
+        PyErr_SetString(PyExc_TypeError, "limit_lanes takes 1 argument");
+        return NULL;
+    }
+    Py_ssize_t lanes;
+    if (take_size(args[0], &lanes) < 0)
+        return NULL;
+    most_lanes = lanes;
+    Py_RETURN_NONE;
+}
+
+static void add_rows(const Sums *s)
+{
+#ifdef __x86_64__
+    const Py_ssize_t most = s->columns < most_lanes ? s->columns : most_lanes;
+    if (most >= 16 && __builtin_cpu_supports("avx512f"))
+        add_rows_16(s);
+    else if (most >= 8 && __builtin_cpu_supports("avx2"))
+        add_rows_8(s);
+    else
+#endif
+    if (s->columns >= 4)
+        add_rows_4(s);
+    else
+        add_few_columns(s);
 }
 
 /* Why this would read or write elsewhere; NULL: it would not. */
@@ -118,7 +120,7 @@ PyObject *csr_matvecs(PyObject *module, PyObject *const *args, Py_ssize_t given)
     const char *why = wrong(&s, table_rows, views);
     if (why == NULL) {
         PyThreadState *state = s.texts > FEW_TEXTS ? PyEval_SaveThread() : NULL;
-        (s.columns < LANES ? add_narrow : add_wide)(&s);
+        add_rows(&s);
         if (state != NULL)
             PyEval_RestoreThread(state);
     }
