@@ -54,7 +54,9 @@ def test_check_raises_what_it_is_told() -> None:
 
 @contextmanager
 def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """The demo as a process whose temporary folder is in ``folder``."""
+    """The demo as a process whose temporary folder is in ``folder``. It does not ignore interrupts,
+    as all does that comes of what a shell starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "benchmarks.demo"],
         cwd=ROOT,
@@ -63,6 +65,7 @@ def demo(folder: Path) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.STDOUT,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     try:
         yield process
     finally:
