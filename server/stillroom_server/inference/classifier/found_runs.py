@@ -58,9 +58,7 @@ def compiled_runs() -> FindRuns:
 
 def numpy_runs(ids: Ids, offsets: Offsets, slots: Int64, least: int, most: int) -> Found:
     """The reference, and the fallback; memory bounded by its blocks."""
-    parts = [_block(i, o, slots, least, most) for i, o in blocks(ids, offsets, TOKENS_AT_ONCE)] or [
-        (np.zeros(0, np.int32), np.zeros(1, np.int64))
-    ]
+    parts = [_block(i, o, slots, least, most) for i, o in blocks(ids, offsets, TOKENS_AT_ONCE)]
     counts = np.concatenate([np.diff(ends) for _, ends in parts])
     shares = (1 / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
     return (

@@ -15,7 +15,7 @@
 
 #define FEW_TEXTS 16 /* are done sooner than the interpreter's lock is given up and taken again */
 
-/* Views of ``count`` contiguous arrays, of the element types in ``types`` (i: int32, l: int64, f:
+/* Views of contiguous arrays, one for each element type in ``types`` (i: int32, l: int64, f:
    float32; a capital letter: to write to). 0, or -1 with an exception set and nothing to release. */
 int take_arrays(PyObject *const *arrays, const char *types, Py_buffer *views);
 

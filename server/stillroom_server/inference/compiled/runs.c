@@ -1,4 +1,5 @@
-/* The counted runs of texts: ngrams.py says what they are, and finds them where this is not. */
+/* The counted runs of texts: found_runs.py says what they are, and finds them where this is not
+   compiled; both are held to the same constants when this is loaded. */
 
 #include "kernels.h"
 
